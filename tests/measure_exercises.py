@@ -1,0 +1,246 @@
+"""Prints the tables with which the notebook answers its exercises.
+
+Usage: python tests/measure_exercises.py [changes] [reshape] [strides] [sizes] [layers]
+[simplest], by default all of them, which takes about an hour on two cores. Each table
+is made by training the notebook's network after the edits of its own solutions.
+"""
+
+import platform
+import sys
+import time
+
+import exercises
+from reader import reading
+from scipy import stats
+
+FLAT_IMAGES = """
+for part in [data.train, data.validation, data.test]:
+    part.images = part.images.reshape(-1, img_size_flat)
+"""
+RATIO = """
+def seconds(*trained):
+    start = time.perf_counter()
+    train(*trained, tf.constant(100))
+    return time.perf_counter() - start
+
+ratios = []
+for _ in range(8):
+    time_of_variant = seconds(model, model.optimizer, batches)
+    ratios.append(time_of_variant / seconds(ours, ours.optimizer, ours_batches))
+print(np.median(ratios[1:]))
+"""
+
+
+class Laboratory:
+    """Trains variants of the model in one kernel."""
+
+    def __init__(self, reader):
+        self.reader = reader
+        self.original = reader.cells['model'].source
+        ids = reader.ids()
+        reader.run(*ids[: ids.index('performance-0-test')])
+
+    def build(self, source, seed):
+        """Build and compile the model of this source, with the batches of this seed."""
+        self.reader.cells['model'].source = source
+        self.reader.type(f'{FLAT_IMAGES}\nkeras.utils.set_random_seed({seed})')
+        self.reader.run('model', 'compile', 'batches-code')
+
+    def value(self, expression):
+        """Return the value of a number in the kernel."""
+        return float(self.reader.type(f'print({expression})'))
+
+    def accuracies(self, source, seed, checkpoints):
+        """Train the model of this source; return the test accuracy at checkpoints."""
+        self.build(source, seed)
+        found = []
+        for checkpoint in checkpoints:
+            self.reader.type(f'optimize({checkpoint} - iterations_done())')
+            self.reader.run('performance-0-test')
+            found.append(self.value(f'history.test[{checkpoint}]'))
+        return found
+
+    def time_ratio(self, source):
+        """Return the median ratio of the training times of this model and ours."""
+        self.build(self.original, seed=0)
+        self.reader.type('ours, ours_batches = model, batches')
+        self.build(source, seed=0)
+        return float(self.reader.type(RATIO))
+
+    def parameters(self, source):
+        """Return the number of the model's parameters."""
+        self.build(source, seed=0)
+        return int(self.value('model.count_params()'))
+
+
+def row(*cells):
+    """Print a row of a Markdown table."""
+    print('|', ' | '.join(str(cell) for cell in cells), '|', flush=True)
+
+
+def head(*cells):
+    """Print the head of a Markdown table."""
+    print()
+    row(*cells)
+    row(*['---'] * len(cells))
+
+
+def mean(values):
+    """Return the mean of accuracies as text."""
+    return f'{sum(values) / len(values):.1%}'
+
+
+def changes(lab):
+    """Sigmoid, L2 and dropout: accuracy after 1,000 and 10,000 iterations."""
+    head('network', 'after 1,000 iterations', 'after 10,000', 'seeds')
+    names = ['ours', 'sigmoid', 'sigmoid in fc1', 'L2', 'L2 in fc1', 'dropout']
+    for name in names:
+        source = lab.original if name == 'ours' else lab.edits[name]
+        runs = [lab.accuracies(source, seed, (1000, 10_000)) for seed in (1, 2, 3)]
+        early, late = zip(*runs, strict=True)
+        row(name, mean(early), mean(late), len(runs))
+
+
+def reshape(lab):
+    """Reshaping inside and outside the model: accuracy and time."""
+    head('reshaping', 'after 1,000 iterations', 'time')
+    row('inside', mean(lab.accuracies(lab.original, 1, [1000])), '1.00')
+    source = lab.edits['reshape outside']
+    accuracy = lab.accuracies(source, 1, [1000])
+    row('outside', mean(accuracy), f'{lab.time_ratio(source):.2f}')
+
+
+def strides(lab):
+    """Strides against pooling: the mean difference with its confidence interval."""
+    iterations, seeds = 3000, range(1, 13)
+    head('seed', 'pooling', 'strides', f'difference after {iterations:,} iterations')
+    differences = []
+    for seed in seeds:
+        (pooling,) = lab.accuracies(lab.original, seed, [iterations])
+        (strided,) = lab.accuracies(lab.edits['strides'], seed, [iterations])
+        differences.append(strided - pooling)
+        row(seed, f'{pooling:.2%}', f'{strided:.2%}', f'{differences[-1]:+.2%}')
+    test = stats.ttest_1samp(differences, 0)
+    low, high = test.confidence_interval(0.95)
+    print(f'\nmean {sum(differences) / len(differences):+.2%}, ', end='')
+    print(f'95 % confidence interval {low:+.2%} to {high:+.2%}, p = {test.pvalue:.2g}')
+    print('differences', [round(100 * d, 2) for d in differences])
+    print(f'time ratio {lab.time_ratio(lab.edits["strides"]):.2f}')
+
+
+def variants(lab, sources, iterations=3000, seeds=(1, 2)):
+    """Print parameters, time and accuracy of variants of the network."""
+    head('network', 'parameters', 'time', f'after {iterations:,} iterations')
+    for name, source in sources.items():
+        parameters = lab.parameters(source)
+        ratio = lab.time_ratio(source)
+        found = [lab.accuracies(source, seed, [iterations])[0] for seed in seeds]
+        row(name, f'{parameters:,}', f'{ratio:.2f}', mean(found))
+
+
+def sizes(lab):
+    """Other kernels, depths and widths."""
+    sources = {'ours: 5x5, 16 and 36 filters, 128 neurons': lab.original}
+    for kernel, first, second, width in [
+        (3, 16, 36, 128),
+        (7, 16, 36, 128),
+        (5, 8, 18, 128),
+        (5, 32, 72, 128),
+        (3, 32, 72, 128),
+        (5, 16, 36, 32),
+        (5, 16, 36, 512),
+    ]:
+        source = lab.original.replace('Conv2D(16, 5', f'Conv2D({first}, {kernel}')
+        source = source.replace('Conv2D(36, 5', f'Conv2D({second}, {kernel}')
+        source = source.replace('Dense(128', f'Dense({width}')
+        name = f'{kernel}x{kernel}, {first} and {second} filters, {width} neurons'
+        sources[name] = source
+    variants(lab, sources)
+
+
+def layers(lab):
+    """More layers and fewer."""
+    conv1 = "Conv2D(16, 5, padding='same', name='layer_conv1', **defaults),"
+    conv2 = "Conv2D(36, 5, padding='same', name='layer_conv2', **defaults),"
+    fc1 = "Dense(128, name='layer_fc1', **defaults),"
+    pool = 'MaxPooling2D(2, 2),'
+    fc2 = "Dense(128, name='layer_fc3', **defaults),"
+    stacks = {
+        'no conv layer': ['Flatten(),', fc1],
+        'one conv layer': [conv1, pool, 'Flatten(),', fc1],
+        'ours: two conv layers': [conv1, pool, conv2, pool, 'Flatten(),', fc1],
+        'no fully-connected layer but the last': [
+            conv1,
+            pool,
+            conv2,
+            pool,
+            'Flatten(),',
+        ],
+        'two fully-connected layers before the last': [
+            *[conv1, pool, conv2, pool, 'Flatten(),', fc1, fc2]
+        ],
+    }
+    sources = {
+        name: exercises.with_layers(
+            lab.original, '\n'.join(f'        {s}' for s in stack)
+        )
+        for name, stack in stacks.items()
+    }
+    sources['three conv layers'] = lab.edits['third conv']
+    variants(lab, sources)
+
+
+def simplest(lab):
+    """Parameters against accuracy, from simple to large, after all 10,000 iterations."""
+    conv = "Conv2D({}, {}, padding='same', **defaults),"
+    flat = 'Flatten(),'
+    half, third, quarter = (f'MaxPooling2D({n}, {n}),' for n in (2, 3, 4))
+    stacks = {
+        'no layer but the last': [flat],
+        'conv 4, conv 8, strong pooling': [
+            *[conv.format(4, 5), half, conv.format(8, 5), quarter, flat]
+        ],
+        'conv 4, conv 8': [conv.format(4, 5), half, conv.format(8, 5), half, flat],
+        'conv 8, conv 16, strong pooling': [
+            *[conv.format(8, 5), half, conv.format(16, 5), quarter, flat]
+        ],
+        'conv 8, conv 16, conv 16': [
+            *[conv.format(8, 5), half, conv.format(16, 3), half],
+            *[conv.format(16, 3), third, flat],
+        ],
+        'conv 8, conv 16': [conv.format(8, 5), half, conv.format(16, 5), half, flat],
+        'dense 32': [flat, 'Dense(32, **defaults),'],
+        'conv 16, conv 36': [conv.format(16, 5), half, conv.format(36, 5), half, flat],
+    }
+    head('layers before the last', 'parameters', 'after 10,000 iterations', 'seeds')
+    rows = []
+    for name, stack in stacks.items():
+        stack = '\n'.join(f'        {layer}' for layer in stack)
+        source = exercises.with_layers(lab.original, stack)
+        found = [lab.accuracies(source, seed, [10_000])[0] for seed in (1, 2)]
+        rows.append((lab.parameters(source), name, mean(found), len(found)))
+    (whole,) = lab.accuracies(lab.original, 1, [10_000])
+    rows.append((lab.parameters(lab.original), 'the whole network', f'{whole:.1%}', 1))
+    for parameters, name, accuracy, seeds in sorted(rows):
+        row(name, f'{parameters:,}', accuracy, seeds)
+
+
+TABLES = [changes, reshape, strides, sizes, layers, simplest]
+
+
+def main(names):
+    """Make the tables of these names, or all."""
+    print(f'{platform.processor() or platform.machine()}, {time.strftime("%Y-%m-%d")}')
+    with reading() as reader:
+        lab = Laboratory(reader)
+        lab.edits = {name: exercises.apply(reader, name) for name in exercises.EDITS}
+        for table in TABLES:
+            if not names or table.__name__ in names:
+                start = time.time()
+                print(f'\n## {table.__doc__}')
+                table(lab)
+                print(f'\n({time.time() - start:.0f} seconds)', flush=True)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
