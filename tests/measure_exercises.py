@@ -1,16 +1,20 @@
 """Prints the tables with which the notebook answers its exercises.
 
-Usage: python tests/measure_exercises.py [changes] [reshape] [strides] [sizes] [layers]
-[simplest], by default all of them, which takes about an hour on two cores. Each table
-is made by training the notebook's network after the edits of its own solutions.
+Usage: python tests/measure_exercises.py [curve] [changes] [reshape] [strides] [sizes]
+[layers] [simplest], by default all of them, which takes about an hour on two cores.
+Each table is made by training the notebook's network after the edits of its own
+solutions; strides draws images/strides.png as well.
 """
 
-import platform
+import os
+import re
 import sys
 import time
+from pathlib import Path
 
 import exercises
-from reader import reading
+from matplotlib.figure import Figure
+from reader import ROOT, reading
 from scipy import stats
 
 FLAT_IMAGES = """
@@ -31,12 +35,16 @@ print(np.median(ratios[1:]))
 """
 
 
+SEEDS = (1, 2, 3)
+
+
 class Laboratory:
     """Trains variants of the model in one kernel."""
 
     def __init__(self, reader):
         self.reader = reader
         self.original = reader.cells['model'].source
+        self.edits = {name: exercises.apply(reader, name) for name in exercises.EDITS}
         ids = reader.ids()
         reader.run(*ids[: ids.index('performance-0-test')])
 
@@ -55,8 +63,9 @@ class Laboratory:
         self.build(source, seed)
         found = []
         for checkpoint in checkpoints:
-            self.reader.type(f'optimize({checkpoint} - iterations_done())')
-            self.reader.run('performance-0-test')
+            self.reader.type(
+                f'optimize({checkpoint} - iterations_done())\nprint_test_accuracy()'
+            )
             found.append(self.value(f'history.test[{checkpoint}]'))
         return found
 
@@ -90,13 +99,24 @@ def mean(values):
     return f'{sum(values) / len(values):.1%}'
 
 
+def curve(lab):
+    """The network as it is: accuracy at all checkpoints, for each seed."""
+    checkpoints = (0, 1, 100, 1000, 10_000)
+    head('seed', *(f'{n:,}' for n in checkpoints))
+    runs = []
+    for seed in SEEDS:
+        runs.append(lab.accuracies(lab.original, seed, checkpoints))
+        row(seed, *(f'{accuracy:.2%}' for accuracy in runs[-1]))
+    row('mean', *(mean(found) for found in zip(*runs, strict=True)))
+
+
 def changes(lab):
     """Sigmoid, L2 and dropout: accuracy after 1,000 and 10,000 iterations."""
     head('network', 'after 1,000 iterations', 'after 10,000', 'seeds')
     names = ['ours', 'sigmoid', 'sigmoid in fc1', 'L2', 'L2 in fc1', 'dropout']
     for name in names:
         source = lab.original if name == 'ours' else lab.edits[name]
-        runs = [lab.accuracies(source, seed, (1000, 10_000)) for seed in (1, 2, 3)]
+        runs = [lab.accuracies(source, seed, (1000, 10_000)) for seed in SEEDS]
         early, late = zip(*runs, strict=True)
         row(name, mean(early), mean(late), len(runs))
 
@@ -124,8 +144,23 @@ def strides(lab):
     low, high = test.confidence_interval(0.95)
     print(f'\nmean {sum(differences) / len(differences):+.2%}, ', end='')
     print(f'95 % confidence interval {low:+.2%} to {high:+.2%}, p = {test.pvalue:.2g}')
-    print('differences', [round(100 * d, 2) for d in differences])
+    draw_differences([100 * d for d in differences], 100 * low, 100 * high)
     print(f'time ratio {lab.time_ratio(lab.edits["strides"]):.2f}')
+
+
+def draw_differences(differences, low, high):
+    """Draw the differences of strides, in percentage points, into images/strides.png."""
+    figure = Figure(figsize=(5.5, 1.5), layout='constrained')
+    ax = figure.subplots()
+    ax.axvline(0, color='gray', linewidth=1)
+    ax.plot(differences, [1] * len(differences), 'o', color='tab:blue', alpha=0.6)
+    ax.plot([low, high], [0, 0], '|-', color='tab:orange', linewidth=3, markersize=12)
+    ax.plot([(low + high) / 2], [0], 'D', color='tab:orange')
+    ax.set_yticks([1, 0], ['each seed', 'mean, 95%'])
+    ax.set(ylim=(-0.7, 1.7), xlabel='accuracy of strides minus pooling, in points')
+    ax.spines[['top', 'right', 'left']].set_visible(False)
+    ax.tick_params(left=False)
+    figure.savefig(ROOT / 'images/strides.png', dpi=200, facecolor='white')
 
 
 def variants(lab, sources, iterations=3000, seeds=(1, 2)):
@@ -225,15 +260,16 @@ def simplest(lab):
         row(name, f'{parameters:,}', accuracy, seeds)
 
 
-TABLES = [changes, reshape, strides, sizes, layers, simplest]
+TABLES = [curve, changes, reshape, strides, sizes, layers, simplest]
 
 
 def main(names):
     """Make the tables of these names, or all."""
-    print(f'{platform.processor() or platform.machine()}, {time.strftime("%Y-%m-%d")}')
+    processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
+    cores = len(os.sched_getaffinity(0))
+    print(f'{processor}, {cores} cores, {time.strftime("%Y-%m-%d")}')
     with reading() as reader:
         lab = Laboratory(reader)
-        lab.edits = {name: exercises.apply(reader, name) for name in exercises.EDITS}
         for table in TABLES:
             if not names or table.__name__ in names:
                 start = time.time()
