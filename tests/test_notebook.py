@@ -2,9 +2,8 @@
 
 import re
 
-import nbformat
 import pytest
-from reader import NOTEBOOK, pictures, reading, text
+from reader import pictures, reading, text
 
 
 @pytest.fixture(scope='module')
@@ -141,14 +140,3 @@ def test_a_new_model_is_never_left_untrained_in_silence(run):
         'assert int(model.optimizer.iterations) == 3\n'
         'assert (model.get_layer("layer_fc1").kernel.numpy() != before).any()'
     )
-
-
-def test_the_stored_outputs_come_from_one_run_from_top_to_bottom():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == 'code']
-    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
-    outputs = [o for cell in code for o in cell.outputs]
-    assert not [o for o in outputs if o.output_type == 'error']
-    assert not [o for o in outputs if o.get('name') == 'stderr']
-    assert NOTEBOOK.stat().st_size < 1_500_000

@@ -52,13 +52,7 @@ def state(reader):
 def twice():
     """Run every cell twice, with less training and testing; give kernel and outputs."""
     with reading() as reader:
-        reader.edit('performance-1000-optimize', '900', '9')
-        reader.edit('performance-10000-optimize', '9000', '90')
-        reader.edit('style-code', 'retina', 'png')
-        test_set = 'subset(images_test, cls_test)'
-        reader.edit(
-            'load-split-code', test_set, test_set.replace('_test', '_test[:999]')
-        )
+        reader.hurry()
         outputs = {
             cell_id: [reader.run(cell_id) for _ in range(2)] for cell_id in reader.ids()
         }
