@@ -9,11 +9,11 @@ from reader import pictures, reading, text
 
 @pytest.fixture(scope='module')
 def kernel():
-    """Run the cells that come before the model, and keep the kernel."""
+    """Run the cells that come before the training, and keep the kernel."""
     with reading() as reader:
         reader.hurry()
         ids = reader.ids()
-        reader.run(*ids[: ids.index('model')])
+        reader.run(*ids[: ids.index('performance-0-test')])
         reader.original = reader.cells['model'].source
         yield reader
 
@@ -131,6 +131,9 @@ def test_exercise_5_drops_out_in_training_and_not_in_testing(reader):
         'assert (training[0] != training[1]).any()\n'
         'assert (model.predict_on_batch(images) == testing[0]).all()'
     )
+    shown = reader.type(exercises.solution(reader, 5)[1]).splitlines()
+    assert shown[0].startswith('training=True: 0.')
+    assert shown[1] == 'training=False: 0.0'
 
 
 def test_exercise_6_has_the_same_shapes_by_strides_and_no_pooling(reader):
@@ -142,6 +145,18 @@ def test_exercise_6_has_the_same_shapes_by_strides_and_no_pooling(reader):
     after = reader.type(shapes.format('l.name >= "layer_"'))
     assert after == before
     assert '(None, 14, 14, 16), (None, 7, 7, 36)' in after
+
+
+def test_exercise_6_compares_networks_on_the_same_batches(reader):
+    """With the same seed, the batches are the same for both of a pair."""
+    batches = []
+    for source in (reader.original, exercises.apply(reader, 'strides')):
+        reader.cells['model'].source = source
+        reader.type('keras.utils.set_random_seed(1)')
+        reader.run('model', 'compile', 'batches-code')
+        labels = 'np.stack([next(batches)[1] for _ in range(3)])'
+        batches.append(reader.type(f'print(np.argmax({labels}, axis=2))'))
+    assert batches[0] == batches[1]
 
 
 def test_exercise_7_changes_the_filters(reader):
