@@ -199,9 +199,7 @@ def training(rounds):
 
     times = side_by_side(programs, rounds)
     limit = ceiling(variables['tf'])
-    print(
-        '| program | iterations a second | this notebook is faster by | of the limit |'
-    )
+    print('| program | iterations a second | this notebook to it | of the limit |')
     print('| --- | --- | --- | --- |')
     for name, taken in times.items():
         speed = ITERATIONS / statistics.median(taken)

@@ -34,6 +34,8 @@ ARGUMENTS = [
 CELLS = nbformat.read(NOTEBOOK, as_version=4).cells
 IDS = [cell.id for cell in CELLS]
 CODE_IDS = [cell.id for cell in CELLS if cell.cell_type == 'code']
+# What README's first command hands to JupyterLab: options and the notebook.
+OPENING = re.search('bin/jupyter lab (.+)', (ROOT / 'README.md').read_text())[1].split()
 TIMEOUT = 120_000  # milliseconds, for a slow machine
 LONGEST = 'performance-10000-optimize'
 # So JupyterLab marks errors as well as what goes to stderr.
@@ -171,7 +173,7 @@ def jupyter(app, browser, folder, num_iterations=9000):
         server = subprocess.Popen(
             [
                 Path(sys.executable).parent / 'jupyter',
-                *[app, NOTEBOOK.relative_to(ROOT)],
+                *[app, *OPENING],
                 *['--no-browser', '--ip=127.0.0.1', '--port=0', '--allow-root'],
             ],
             cwd=folder,
