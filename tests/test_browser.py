@@ -341,8 +341,8 @@ def test_restart_and_run_all_works_after_the_edits(lab):
 
 
 def test_notebook_7_runs_all_cells_without_error(browser, tmp_path):
-    """Notebook 7 runs and shows all, with 900 iterations in place of the last 9000."""
-    with jupyter('notebook', browser, tmp_path, num_iterations=900) as screen:
+    """Notebook 7 runs and shows all, with 100 iterations in place of the last 9000."""
+    with jupyter('notebook', browser, tmp_path, num_iterations=100) as screen:
         screen.choose('Run', 'Run All Cells')
         screen.wait_for_last_cell()
         saved = screen.save()

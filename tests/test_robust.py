@@ -129,7 +129,7 @@ def test_cells_in_any_order(undrawn, data):
     often = ['model', 'compile', 'weights-conv1-code', *OPTIMIZE, *TESTS]
     cell = st.sampled_from(often) | st.sampled_from(cells)
     now = state(reader)
-    for cell_id in data.draw(st.lists(cell, min_size=4, max_size=6)):
+    for cell_id in data.draw(st.lists(cell, min_size=1, max_size=4)):
         now = outcome(reader, cell_id, now)
         assert state(reader) == now
         if cell_id == 'weights-conv1-code':
@@ -171,7 +171,7 @@ def test_training_may_be_interrupted_at_any_time(reader):
     the same iterations are run without an interruption: they give the same weights.
     """
     reader.type(INTERRUPT)
-    for delay in [0, 0.05, 0.1, 0.14, 0.35, 0.7, 1.2, 2]:
+    for delay in [0, 0.1, 0.35, 0.7, 1.2]:
         reader.run(*FRESH)
         for wait in [delay, 0.4]:
             start = state(reader)[1]
