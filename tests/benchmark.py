@@ -1,126 +1,110 @@
-"""Prints how fast the notebook trains, beside other ways to train the same network.
+"""Prints how fast the notebook trains, beside other programs that train the same network.
 
-Usage: python tests/benchmark.py [--rounds 11], which takes about four minutes on two
-cores. All programs run in one process, one after the other in every round, and train
-the same network on batches of 64 of the same images. PyTorch takes part where it is
-installed.
+Usage: python tests/benchmark.py [--rounds 11] [--iterations 500]
+
+All programs run in this process. They start from the same weights and train with Adam on batches
+of 64 of the same training images, drawn at random with replacement (`model.fit` shuffles arrays
+instead). In each round each trains for the same number of iterations, in an order that is drawn
+anew; one round before warms up. `model.fit` is at its best with these batches from `tf.data`, 100
+steps per execution and no XLA; PyTorch, which takes part where it is installed, with channels-last
+images and fused Adam.
 """
 
 import argparse
 import importlib.util
 import os
-import statistics
+import random
+import re
+import sys
 import time
+from collections import namedtuple
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 
-import nbformat
 import numpy as np
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from reader import NOTEBOOK, ROOT, reading
 
-ITERATIONS = 200  # of each program in a round
+sys.path.append(str(Path(__file__).resolve().parent.parent / 'images'))
+from draw_pictures import run_notebook
+
+OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
 BATCH = 64
-# Multiplications and additions on one image, forward; backward takes as many for the
-# inputs of each layer, but for those of the first, and again for its weights.
-CONV1, CONV2 = 2 * 28 * 28 * 25 * 16, 2 * 14 * 14 * 25 * 16 * 36
-DENSE = 2 * (7 * 7 * 36 * 128 + 128 * 10)
-OPERATIONS = BATCH * (2 * CONV1 + 3 * CONV2 + 3 * DENSE)
+# Multiplications and additions on a batch, layer by layer: forward, for the gradients of the
+# weights, and for those of the layer's inputs, which the first layer does not need.
+CONV1, CONV2, DENSE = 28 * 28 * 25 * 16, 14 * 14 * 25 * 16 * 36, 1764 * 128 + 128 * 10
+OPERATIONS = 2 * BATCH * (2 * CONV1 + 3 * CONV2 + 3 * DENSE)
+
+Program = namedtuple('Program', 'train num_parameters predict', defaults=(None, None))
 
 
-def run_cells(end):
-    """Run the notebook's cells before one in this process; return the variables."""
-    os.chdir(ROOT)
-    shell = InteractiveShell.instance()
-    shell.enable_gui = lambda gui: None  # for %matplotlib, which asks for a window
-    with capture_output():
-        for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-            if cell.id == end:
-                return shell.user_ns
-            if cell.cell_type == 'code':
-                shell.run_cell(cell.source).raise_error()
+def draw(train):
+    """Return the images and labels of a random batch, as arrays."""
+    indices = np.random.randint(len(train.images), size=BATCH)
+    return train.images[indices], train.labels[indices]
 
 
-def next_numbers(num_images):
-    """Yield the numbers of a batch's images, without repetition within an epoch."""
-    while True:
-        numbers = np.random.permutation(num_images)
-        for i in range(0, num_images - BATCH + 1, BATCH):
-            yield numbers[i : i + BATCH]
-
-
-def session_program(train):
-    """Return a function that trains as the original did: session and feed_dict."""
-    import tensorflow as tf
-
+def session_program(tf, train, start):
+    """Return the program that trains as the original did: graph, session and feed_dict."""
     v1 = tf.compat.v1
-
-    def weights(*shape):
-        deviation = (2 / np.prod(shape[:-1])) ** 0.5
-        return v1.Variable(v1.random_normal(shape, stddev=deviation))
-
-    def biases(length):
-        return v1.Variable(tf.zeros(length))
-
     with tf.Graph().as_default():
-        x = v1.placeholder(tf.float32, [None, 784])
-        y = v1.placeholder(tf.float32, [None, 10])
+        weights = [v1.Variable(array) for array in start]
+        x, y = v1.placeholder(tf.float32, [None, 784]), v1.placeholder(tf.float32, [None, 10])
         layer = tf.reshape(x, [-1, 28, 28, 1])
-        for channels, filters in [(1, 16), (16, 36)]:
-            layer = tf.nn.conv2d(layer, weights(5, 5, channels, filters), 1, 'SAME')
-            layer = tf.nn.relu(layer + biases(filters))
+        for kernel, biases in [weights[:2], weights[2:4]]:
+            layer = tf.nn.relu(tf.nn.conv2d(layer, kernel, 1, 'SAME') + biases)
             layer = tf.nn.max_pool2d(layer, 2, 2, 'SAME')
-        layer = tf.reshape(layer, [-1, 1764])
-        layer = tf.nn.relu(tf.matmul(layer, weights(1764, 128)) + biases(128))
-        logits = tf.matmul(layer, weights(128, 10)) + biases(10)
-        loss = tf.reduce_mean(
-            tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=logits)
-        )
+        layer = tf.nn.relu(tf.matmul(tf.reshape(layer, [-1, 1764]), weights[4]) + weights[5])
+        logits = tf.matmul(layer, weights[6]) + weights[7]
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=logits))
         step = v1.train.AdamOptimizer(1e-4).minimize(loss)
-        correct = tf.equal(tf.argmax(logits, axis=1), tf.argmax(y, axis=1))
-        accuracy = tf.reduce_mean(tf.cast(correct, tf.float32))
         session = v1.Session()
         session.run(v1.global_variables_initializer())
-    numbers = next_numbers(len(train.images))
 
     def run(iterations):
-        for i in range(iterations):
-            batch = next(numbers)
-            feed_dict = {x: train.images[batch], y: train.labels[batch]}
-            session.run(step, feed_dict=feed_dict)
-            if i % 100 == 0:
-                session.run(accuracy, feed_dict=feed_dict)
-
-    return run
-
-
-def keras_programs(keras, network, train):
-    """Return functions that train by fit and by train_on_batch, with Keras' defaults."""
-
-    def compiled():
-        model = keras.models.clone_model(network)
-        optimizer = keras.optimizers.Adam(learning_rate=1e-4)
-        model.compile(optimizer, 'categorical_crossentropy', metrics=['accuracy'])
-        return model
-
-    numbers = next_numbers(len(train.images))
-    fitted, stepped = compiled(), compiled()
-
-    def fit(iterations):
-        part = slice(iterations * BATCH)
-        images, labels = train.images[part], train.labels[part]
-        fitted.fit(images, labels, batch_size=BATCH, verbose=0)
-
-    def train_on_batch(iterations):
         for _ in range(iterations):
-            batch = next(numbers)
-            stepped.train_on_batch(train.images[batch], train.labels[batch])
+            x_batch, y_batch = draw(train)
+            session.run(step, feed_dict={x: x_batch, y: y_batch})
 
-    return fit, train_on_batch
+    num_parameters = sum(variable.shape.num_elements() for variable in weights)
+    return Program(run, num_parameters, lambda images: session.run(logits, {x: images}))
 
 
-def torch_program(train, channels_last):
-    """Return a function that trains with PyTorch; channels-last goes with fused Adam."""
+def keras_programs(keras, tf, train, network):
+    """Return the programs that train by fit, in two ways, and by train_on_batch."""
+
+    def program(run, **kwargs):
+        model = keras.models.clone_model(network)
+        model.set_weights(network.get_weights())
+        optimizer = keras.optimizers.Adam(learning_rate=1e-4, epsilon=1e-8)
+        model.compile(optimizer, 'categorical_crossentropy', **kwargs)
+        return Program(partial(run, model), model.count_params(), model.predict_on_batch)
+
+    images, labels = tf.constant(train.images), tf.constant(train.labels)
+
+    def gather(_):
+        indices = tf.random.uniform([BATCH], maxval=len(images), dtype=tf.int32)
+        return tf.gather(images, indices), tf.gather(labels, indices)
+
+    batches = tf.data.Dataset.counter().map(gather).prefetch(tf.data.AUTOTUNE)
+
+    def fit(model, iterations, *arrays):
+        model.fit(*arrays, steps_per_epoch=iterations, verbose=0)
+
+    def train_on_batch(model, iterations):
+        for _ in range(iterations):
+            model.train_on_batch(*draw(train))
+
+    best = {'steps_per_execution': 100, 'jit_compile': False}
+    return {
+        '`model.fit`, defaults': program(lambda *x: fit(*x, train.images, train.labels, BATCH)),
+        '`model.fit`, best': program(lambda *x: fit(*x, batches), **best),
+        '`train_on_batch`': program(train_on_batch),
+    }
+
+
+def torch_program(train, start, best):
+    """Return the program that trains with PyTorch; at its best, channels-last and fused Adam."""
     import torch
     from torch import nn
 
@@ -129,132 +113,127 @@ def torch_program(train, channels_last):
         *[nn.Conv2d(16, 36, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)],
         *[nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)],
     )
-    images = torch.tensor(train.images).reshape(-1, 1, 28, 28)
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last)
-        images = images.to(memory_format=torch.channels_last)
-    cls = torch.tensor(train.cls)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=channels_last)
-    cross_entropy = nn.CrossEntropyLoss()
-    numbers = next_numbers(len(train.images))
+    for parameter, array in zip(network.parameters(), start, strict=True):
+        parameter.data.copy_(torch.from_numpy(array.T))
+    layout = torch.channels_last if best else torch.contiguous_format
+    network = network.to(memory_format=layout)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=best)
+    images, cls = torch.from_numpy(train.images), torch.from_numpy(train.cls)
+
+    def forward(images):
+        return network(images.reshape(-1, 1, 28, 28).to(memory_format=layout))
 
     def run(iterations):
         for _ in range(iterations):
-            batch = torch.from_numpy(next(numbers))
+            batch = torch.randint(len(images), (BATCH,))
             optimizer.zero_grad()
-            cross_entropy(network(images[batch]), cls[batch]).backward()
+            nn.functional.cross_entropy(forward(images[batch]), cls[batch]).backward()
             optimizer.step()
 
-    return run
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Program(run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy())
 
 
-def seconds(function, *args):
-    """Return how long a call takes."""
-    start = time.perf_counter()
-    with capture_output():
-        function(*args)
-    return time.perf_counter() - start
+def matrix_product(tf, iterations):
+    """Multiply large matrices, with as many operations as iterations have."""
+    size = 2048
+    matrix = tf.ones((size, size))
+    rows = iterations * OPERATIONS // (2 * size * size)
+    for start in range(0, rows, size):
+        tf.linalg.matmul(matrix[: rows - start], matrix).numpy()
 
 
-def ceiling(tf):
-    """Return the iterations a second at the speed of a large product of matrices."""
-    size = 4096
-    matrix = tf.random.normal((size, size))
-    fastest = min(
-        seconds(lambda: tf.linalg.matmul(matrix, matrix).numpy()) for _ in range(4)
-    )
-    return 2 * size**3 / fastest / OPERATIONS
+def kernels(tf, start):
+    """Return a function that runs TensorFlow's kernels of some iterations, each kernel alone."""
+    conv = partial(tf.nn.conv2d, strides=1, padding='SAME')
+    pool = partial(tf.nn.max_pool2d, ksize=2, strides=2, padding='SAME')
+
+    def repeated(function, inputs, sources):
+        upstream = function(*inputs)
+
+        @tf.function
+        def repeat(times):
+            results = sources or [upstream]
+            for _ in tf.range(times):
+                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+                with tf.GradientTape() as tape:
+                    tape.watch(inputs)
+                    output = function(*inputs)
+                results = tape.gradient(output, sources, upstream) if sources else [output]
+            return results
+
+        return repeat
+
+    loops = []
+    for function, shape, *weights in [
+        *[(conv, (28, 28, 1), start[0]), (pool, (28, 28, 16))],
+        *[(conv, (14, 14, 16), start[2]), (pool, (14, 14, 36))],
+        *[(tf.matmul, (1764,), start[4]), (tf.matmul, (128,), start[6])],
+    ]:
+        inputs = [tf.random.normal((BATCH, *shape)), *map(tf.constant, weights)]
+        loops += [repeated(function, inputs, [source]) for source in inputs]
+        if weights:  # The gradient of pooling runs it, too.
+            loops.append(repeated(function, inputs, []))
+    loops.pop(0)  # The images need no gradient.
+    return lambda iterations: [loop(tf.constant(iterations)) for loop in loops]
 
 
-def side_by_side(programs, rounds):
-    """Return the seconds that each program takes in each round, after a warm-up."""
-    for program in programs.values():
-        seconds(program)
-    times = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, program in programs.items():
-            times[name].append(seconds(program))
-    return times
-
-
-def ratios(times, others):
-    """Return how many times as fast the first is as the second, as text with a range."""
-    found = [other / own for own, other in zip(times, others, strict=True)]
-    return f'{statistics.median(found):.2f} ({min(found):.2f}–{max(found):.2f})'
-
-
-def training(rounds):
-    """Print the table of training speeds, and the time to classify the test-set."""
-    variables = run_cells(end='performance-0-test')
-    train, model = variables['data'].train, variables['model']
-    session, ours = "TensorFlow 1's graph, session and feed_dict", 'this notebook'
-    programs = {ours: variables['optimize'], session: session_program(train)}
-    fit, train_on_batch = keras_programs(variables['keras'], model, train)
-    programs |= {'`model.fit`, defaults': fit, '`train_on_batch`': train_on_batch}
+def make_programs():
+    """Return the programs by name, and the test-set."""
+    notebook = run_notebook().user_ns
+    keras, tf, data, network = (notebook[name] for name in ['keras', 'tf', 'data', 'model'])
+    start, train = network.get_weights(), data.train
+    programs = {
+        OURS: Program(notebook['optimize'], network.count_params(), network.predict_on_batch),
+        "TensorFlow 1's graph, session and feed_dict": session_program(tf, train, start),
+        **keras_programs(keras, tf, train, network),
+    }
     if importlib.util.find_spec('torch'):
-        programs['PyTorch, eager'] = torch_program(train, channels_last=False)
-        fused = 'PyTorch, channels-last, fused Adam'
-        programs[fused] = torch_program(train, channels_last=True)
-    programs = {name: partial(run, ITERATIONS) for name, run in programs.items()}
-
-    times = side_by_side(programs, rounds)
-    limit = ceiling(variables['tf'])
-    print('| program | iterations a second | this notebook to it | of the limit |')
-    print('| --- | --- | --- | --- |')
-    for name, taken in times.items():
-        speed = ITERATIONS / statistics.median(taken)
-        faster = '' if name == ours else ratios(times[ours], taken)
-        print(f'| {name} | {speed:.0f} | {faster} | {speed / limit:.0%} |')
-    print(f'| the limit: a large matrix product | {limit:.0f} | | 100% |\n')
-
-    classify, predict = variables['print_test_accuracy'], model.predict
-    images = variables['data'].test.images
-    times = side_by_side(
-        {'ours': classify, 'default': partial(predict, images, verbose=0)}, rounds
-    )
-    print('| the whole notebook | |\n| --- | --- |')
-    print(
-        f'| to classify the test-set | {statistics.median(times["ours"]):.2f} s; '
-        f'`model.predict` by default takes {ratios(times["ours"], times["default"])} '
-        'times as long |'
-    )
-
-
-def whole_notebook(runs):
-    """Print the times and the memory of runs of the whole notebook, each the median."""
-    found = []
-    for _ in range(runs):
-        start, trained = time.perf_counter(), 0
-        with reading() as reader:
-            for cell_id in reader.ids():
-                taken = seconds(reader.run, cell_id)
-                trained += taken if cell_id.endswith('-optimize') else 0
-                if cell_id == 'plot-few-code':
-                    picture = time.perf_counter() - start
-            whole = time.perf_counter() - start
-            status = (
-                "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-            )
-            memory = int(reader.type(status)) / 2**20
-        found.append((picture, memory, trained, whole, whole / trained))
-    picture, memory, trained, whole, ratio = map(
-        statistics.median, zip(*found, strict=True)
-    )
-    print(f"| from the kernel's start to the first images | {picture:.1f} s |")
-    print(f'| the 10,000 iterations | {trained:.0f} s |')
-    print(f'| all cells | {whole:.0f} s, {ratio:.2f} times the iterations |')
-    print(f'| peak memory | {memory:.2f} GiB |')
+        programs['PyTorch, defaults'] = torch_program(train, start, best=False)
+        programs['PyTorch, best'] = torch_program(train, start, best=True)
+    programs[PRODUCT] = Program(partial(matrix_product, tf))
+    programs[KERNELS] = Program(kernels(tf, start))
+    return programs, data.test
 
 
 def main():
-    """Read the command line and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Read the command line, train, and print the table."""
+    parser = argparse.ArgumentParser()
     parser.add_argument('--rounds', type=int, default=11)
+    parser.add_argument('--iterations', type=int, default=500, help='a multiple of 100')
     args = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    print(f'{cores} cores, {time.strftime("%Y-%m-%d")}, {args.rounds} rounds\n')
-    training(args.rounds)
-    whole_notebook(runs=3)
+    if args.iterations % 100:
+        parser.error('model.fit executes 100 steps at once')
+    programs, test = make_programs()
+    processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
+    print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
+    packages = filter(importlib.util.find_spec, ['tensorflow', 'keras', 'numpy', 'torch'])
+    print(*(f'{name} {version(name)}' for name in packages), sep=', ')
+    print(f'{args.rounds} rounds of {args.iterations} iterations; parameters of each program:')
+    counts = [p.num_parameters for p in programs.values() if p.num_parameters]
+    print(*counts, '\n')
+    assert len(set(counts)) == 1, 'not the same network'
+
+    speeds = {name: [] for name in programs}
+    for _ in range(args.rounds + 1):
+        for name in random.sample(list(programs), len(programs)):
+            begin = time.perf_counter()
+            with capture_output():
+                programs[name].train(args.iterations)
+            speeds[name].append(args.iterations / (time.perf_counter() - begin))
+    print(f'| program | iterations/s | {OURS} to it | of {PRODUCT} | of {KERNELS} | accuracy |')
+    print('| --- ' * 6 + '|')
+    speeds = {name: np.array(speed[1:]) for name, speed in speeds.items()}
+    for name, speed in speeds.items():
+        ratio = speeds[OURS] / speed
+        print(f'| {name} | {np.median(speed):.0f} | {np.median(ratio):.2f}', end=' ')
+        print(f'({ratio.min():.2f}–{ratio.max():.2f})', end=' | ')
+        for limit in PRODUCT, KERNELS:
+            print(f'{np.median(speed / speeds[limit]):.0%}', end=' | ')
+        if predict := programs[name].predict:
+            classes = [predict(images).argmax(axis=1) for images in np.split(test.images, 10)]
+            print(f'{(np.concatenate(classes) == test.cls).mean():.1%}', end=' ')
+        print('|')
 
 
 if __name__ == '__main__':

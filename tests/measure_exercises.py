@@ -1,296 +1,229 @@
 """Prints the tables with which the notebook answers its exercises.
 
-Usage: python tests/measure_exercises.py [curve] [changes] [reshape] [strides] [sizes]
-[layers] [simplest] [biases], by default all of them, which takes about an hour on two
-cores. Each table is made by training the notebook's network after the edits of its own
-solutions; strides draws images/strides.png as well.
+Usage: python tests/measure_exercises.py [--iterations N] [--seeds N] [curve] [reshape] [strides]
+[weights] [activations] [l2] [dropout] [sizes] [layers] [simplest], by default all of them.
+
+Each trains the network of the notebook's cell with the model, edited as the exercise's solution
+says. Accuracies are those on the validation-set, in percent; ± is the standard deviation of a run.
+Times are medians of nine rounds in which all networks of a table train in an order that is drawn anew;
+the time of the notebook's network is 1.00.
 """
 
-import os
-import re
+import argparse
+import random
 import sys
 import time
+from functools import cache, partial
 from pathlib import Path
 
-import exercises
-from matplotlib.figure import Figure
-from reader import ROOT, reading
+import nbformat
+import numpy as np
+from exercises import solved, with_layers
+from IPython.utils.capture import capture_output
 from scipy import stats
 
-FLAT_IMAGES = """
-for part in [data.train, data.validation, data.test]:
-    part.images = part.images.reshape(-1, img_size_flat)
-"""
-RATIO = """
-def seconds(*trained):
-    start = time.perf_counter()
-    train(*trained, tf.constant(100))
-    return time.perf_counter() - start
+sys.path.append(str(Path(__file__).resolve().parent.parent / 'images'))
+from draw_pictures import NOTEBOOK, TESTS, run_notebook
 
-ratios = []
-for _ in range(8):
-    time_of_variant = seconds(model, model.optimizer, batches)
-    ratios.append(time_of_variant / seconds(ours, ours.optimizer, ours_batches))
-print(np.median(ratios[1:]))
-"""
-
-
-SEEDS = (1, 2, 3)
+SOURCES = {cell.id: cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells}
+OURS = SOURCES['model']
+SHELL = run_notebook()
+VARIABLES = SHELL.user_ns
+# Iterations and seeds where they are not 1000 and 3.
+DEFAULTS = {
+    'curve': (10_000, 8),
+    'reshape': (1000, 1),
+    'strides': (1000, 12),
+    'simplest': (10_000, 3),
+    'weights': (10_000, 1),
+}
 
 
-class Laboratory:
-    """Trains variants of the model in one kernel."""
+def build(source, seed):
+    """Return the compiled model of this source, with the random numbers of a seed."""
+    for part in vars(VARIABLES['data']).values():
+        part.images = part.images.reshape(-1, 784)  # which exercise 4 changes
+    VARIABLES['keras'].utils.set_random_seed(seed)
+    for cell in [source, SOURCES['compile']]:
+        SHELL.run_cell(cell).raise_error()
+    return VARIABLES['model']
 
-    def __init__(self, reader):
-        self.reader = reader
-        self.original = reader.cells['model'].source
-        self.edits = {name: exercises.apply(reader, name) for name in exercises.EDITS}
-        ids = reader.ids()
-        reader.run(*ids[: ids.index('performance-0-test')])
 
-    def build(self, source, seed):
-        """Build and compile the model of this source, with the batches of this seed."""
-        self.reader.cells['model'].source = source
-        self.reader.type(f'{FLAT_IMAGES}\nkeras.utils.set_random_seed({seed})')
-        self.reader.run('model', 'compile', 'batches-code')
+def accuracy(model, part='validation'):
+    """Return the accuracy in percent on a part of the data."""
+    part = getattr(VARIABLES['data'], part)
+    classes = model.predict(part.images, batch_size=256, verbose=0).argmax(axis=1)
+    return 100 * (classes == part.cls).mean()
 
-    def value(self, expression):
-        """Return the value of a number in the kernel."""
-        return float(self.reader.type(f'print({expression})'))
 
-    def accuracies(self, source, seed, checkpoints):
-        """Train the model of this source; return the test accuracy at checkpoints."""
-        self.build(source, seed)
-        found = []
-        for checkpoint in checkpoints:
-            self.reader.type(
-                f'optimize({checkpoint} - iterations_done())\nprint_test_accuracy()'
-            )
-            found.append(self.value(f'history.test[{checkpoint}]'))
-        return found
+@cache
+def accuracies(source, seed, iterations, part='validation'):
+    """Train the model of this source; return its accuracies after each number of iterations."""
+    model, found = build(source, seed), []
+    for checkpoint in iterations:
+        with capture_output():
+            VARIABLES['optimize'](checkpoint - int(model.optimizer.iterations))
+        found.append(accuracy(model, part))
+    return found
 
-    def time_ratio(self, source):
-        """Return the median ratio of the training times of this model and ours."""
-        self.build(self.original, seed=0)
-        self.reader.type('ours, ours_batches = model, batches')
-        self.build(source, seed=0)
-        return float(self.reader.type(RATIO))
 
-    def parameters(self, source):
-        """Return the number of the model's parameters."""
-        self.build(source, seed=0)
-        return int(self.value('model.count_params()'))
+def times(sources, iterations):
+    """Return how long each model takes to train, in proportion to the first."""
+    tf, data = VARIABLES['tf'], VARIABLES['data']
+    images, labels = tf.constant(data.train.images), tf.constant(data.train.labels)
+    models = [build(source, seed=0) for source in sources]
+    seconds = [[] for _ in models]
+    for _ in range(10):
+        for i in random.sample(range(len(models)), len(models)):
+            model, start = models[i], time.perf_counter()
+            shaped = tf.reshape(images, (-1, *model.input_shape[1:]))
+            num_iterations = tf.constant(min(iterations, 100))
+            VARIABLES['train'](model, model.optimizer, shaped, labels, 64, num_iterations)
+            seconds[i].append(time.perf_counter() - start)
+    ratios = np.array(seconds) / seconds[0]
+    return np.median(ratios[:, 1:], axis=1)  # The first round warms up.
 
 
 def row(*cells):
     """Print a row of a Markdown table."""
-    print('|', ' | '.join(str(cell) for cell in cells), '|', flush=True)
+    print('|', ' | '.join(map(str, cells)), '|', flush=True)
 
 
 def head(*cells):
     """Print the head of a Markdown table."""
-    print()
     row(*cells)
     row(*['---'] * len(cells))
 
 
-def mean(values):
-    """Return the mean of accuracies as text."""
-    return f'{sum(values) / len(values):.1%}'
+def spread(values):
+    """Return mean and standard deviation as text."""
+    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
 
 
-def curve(lab):
-    """The network as it is: accuracy at all checkpoints, for each seed."""
-    checkpoints = (0, 1, 100, 1000, 10_000)
-    head('seed', *(f'{n:,}' for n in checkpoints))
+def compare(networks, iterations, seeds):
+    """Print parameters, time and accuracy of networks, that of the notebook first."""
+    networks = {'ours': OURS} | networks
+    checkpoints = (*(n for n in (100, 1000) if n < iterations), iterations)
+    head('network', 'parameters', 'time', *(f'after {n:,}' for n in checkpoints))
+    ratios = times(networks.values(), iterations)
+    for (name, source), ratio in zip(networks.items(), ratios, strict=True):
+        runs = [accuracies(source, seed, checkpoints) for seed in range(1, seeds + 1)]
+        num_parameters = f'{build(source, seed=0).count_params():,}'
+        row(name, num_parameters, f'{ratio:.2f}', *map(spread, zip(*runs, strict=True)))
+
+
+def curve(iterations, seeds):
+    """The network as it is, on the test-set and in the last column on the validation-set."""
+    checkpoints = tuple(n for n in TESTS if n <= iterations)
+    head('seed', *(f'{n:,}' for n in checkpoints), 'validation-set')
     runs = []
-    for seed in SEEDS:
-        runs.append(lab.accuracies(lab.original, seed, checkpoints))
-        row(seed, *(f'{accuracy:.2%}' for accuracy in runs[-1]))
-    row('mean', *(mean(found) for found in zip(*runs, strict=True)))
+    for seed in range(1, seeds + 1):
+        found = accuracies(OURS, seed, checkpoints, part='test')
+        runs.append([*found, accuracy(VARIABLES['model'])])
+        row(seed, *(f'{value:.2f}' for value in runs[-1]))
+    row('mean', *map(spread, zip(*runs, strict=True)))
 
 
-def changes(lab):
-    """Sigmoid, L2 and dropout: accuracy after 1,000 and 10,000 iterations."""
-    head('network', 'after 1,000 iterations', 'after 10,000', 'seeds')
-    names = ['ours', 'sigmoid', 'sigmoid in fc1', 'L2', 'L2 in fc1', 'dropout']
-    for name in names:
-        source = lab.original if name == 'ours' else lab.edits[name]
-        runs = [lab.accuracies(source, seed, (1000, 10_000)) for seed in SEEDS[:2]]
-        early, late = zip(*runs, strict=True)
-        row(name, mean(early), mean(late), len(runs))
+def reshape(iterations, seeds):
+    """Exercise 4: reshaping outside the model."""
+    source, x = solved(SOURCES, 'reshape outside'), VARIABLES['data'].validation.images
+    for seed in range(1, seeds + 1):
+        ours, outside = build(OURS, seed), build(source, seed)
+        outside.set_weights(ours.get_weights())
+        difference = ours(x) - outside(x.reshape(-1, 28, 28, 1))
+        print(f'Largest difference of the probabilities: {np.abs(difference).max()}')
+    print(f'Time: {times([OURS, source], iterations)[1]:.2f}')
 
 
-def reshape(lab):
-    """Reshaping inside and outside the model: accuracy and time."""
-    head('reshaping', 'after 1,000 iterations', 'time')
-    row('inside', mean(lab.accuracies(lab.original, 1, [1000])), '1.00')
-    source = lab.edits['reshape outside']
-    accuracy = lab.accuracies(source, 1, [1000])
-    row('outside', mean(accuracy), f'{lab.time_ratio(source):.2f}')
+def strides(iterations, seeds):
+    """Exercise 6: strides in place of pooling."""
+    source, differences = solved(SOURCES, 'strides'), []
+    head('seed', 'pooling', 'strides', 'difference')
+    for seed in range(1, seeds + 1):
+        pooled, strided = (accuracies(s, seed, (iterations,))[0] for s in [OURS, source])
+        differences.append(round(float(strided - pooled), 2))
+        row(seed, f'{pooled:.2f}', f'{strided:.2f}', f'{differences[-1]:.2f}')
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    print(f'\nMean {np.mean(differences):.2f}, 95% interval {low:.2f} to {high:.2f}')
+    print(f'Time: {times([OURS, source], iterations)[1]:.2f}\n{differences}')
 
 
-def strides(lab):
-    """Strides against pooling: the mean difference with its confidence interval."""
-    iterations, seeds = 3000, range(1, 13)
-    head('seed', 'pooling', 'strides', f'difference after {iterations:,} iterations')
-    differences = []
-    for seed in seeds:
-        (pooling,) = lab.accuracies(lab.original, seed, [iterations])
-        (strided,) = lab.accuracies(lab.edits['strides'], seed, [iterations])
-        differences.append(strided - pooling)
-        row(seed, f'{pooling:.2%}', f'{strided:.2%}', f'{differences[-1]:+.2%}')
-    test = stats.ttest_1samp(differences, 0)
-    low, high = test.confidence_interval(0.95)
-    print(f'\nmean {sum(differences) / len(differences):+.2%}, ', end='')
-    print(f'95 % confidence interval {low:+.2%} to {high:+.2%}, p = {test.pvalue:.2g}')
-    draw_differences([100 * d for d in differences], 100 * low, 100 * high)
-    print(f'time ratio {lab.time_ratio(lab.edits["strides"]):.2f}')
+def weights(iterations, seeds):
+    """Exercise 10, and how far the training moves the filters."""
+    head('layer', 'biases', 'weights: correlation with those before', 'change to before')
+    for seed in range(1, seeds + 1):
+        accuracies.__wrapped__(OURS, seed, (iterations,))
+        for name in ['layer_conv1', 'layer_conv2']:
+            layer = VARIABLES['model'].get_layer(name)
+            bias, after = layer.bias.numpy(), layer.kernel.numpy().ravel()
+            before = VARIABLES['weights_start'][layer.kernel.path].ravel()
+            change = (after - before).std() / before.std()
+            correlation = np.corrcoef(before, after)[0, 1]
+            row(
+                name, f'{bias.min():.3f} to {bias.max():.3f}', f'{correlation:.3f}', f'{change:.2f}'
+            )
 
 
-def draw_differences(differences, low, high):
-    """Draw the differences of strides, in percentage points, into images/strides.png."""
-    figure = Figure(figsize=(5.5, 1.5), layout='constrained')
-    ax = figure.subplots()
-    ax.axvline(0, color='gray', linewidth=1)
-    ax.plot(differences, [1] * len(differences), 'o', color='tab:blue', alpha=0.6)
-    ax.plot([low, high], [0, 0], '|-', color='tab:orange', linewidth=3, markersize=12)
-    ax.plot([(low + high) / 2], [0], 'D', color='tab:orange')
-    ax.set_yticks([1, 0], ['each seed', 'mean, 95%'])
-    ax.set(ylim=(-0.7, 1.7), xlabel='accuracy of strides minus pooling, in points')
-    ax.spines[['top', 'right', 'left']].set_visible(False)
-    ax.tick_params(left=False)
-    figure.savefig(ROOT / 'images/strides.png', dpi=200, facecolor='white')
+def sized(size, first, second, width):
+    """Return the model's source with other kernels, depths and width, with their name."""
+    source = OURS.replace('kernel_size=5', f'kernel_size={size}').replace('128', str(width))
+    source = source.replace('filters=16', f'filters={first}')
+    source = source.replace('filters=36', f'filters={second}')
+    return f'{size}×{size}, {first} and {second} filters, {width} neurons', source
 
 
-def variants(lab, sources, iterations=3000, seeds=(1, 2)):
-    """Print parameters, time and accuracy of variants of the network."""
-    head('network', 'parameters', 'time', f'after {iterations:,} iterations')
-    for name, source in sources.items():
-        parameters = lab.parameters(source)
-        ratio = lab.time_ratio(source)
-        found = [lab.accuracies(source, seed, [iterations])[0] for seed in seeds]
-        row(name, f'{parameters:,}', f'{ratio:.2f}', mean(found))
+def stacked(*layers):
+    """Return the model's source with these layers between the first and the last."""
+    return with_layers(OURS, ''.join(f'        {layer},\n' for layer in layers).rstrip())
 
 
-def sizes(lab):
-    """Other kernels, depths and widths."""
-    sources = {'ours: 5x5, 16 and 36 filters, 128 neurons': lab.original}
-    for kernel, first, second, width in [
-        (3, 16, 36, 128),
-        (7, 16, 36, 128),
-        (5, 8, 18, 128),
-        (5, 32, 72, 128),
-        (3, 32, 72, 128),
-        (5, 16, 36, 32),
-        (5, 16, 36, 512),
-    ]:
-        source = lab.original.replace('Conv2D(16, 5', f'Conv2D({first}, {kernel}')
-        source = source.replace('Conv2D(36, 5', f'Conv2D({second}, {kernel}')
-        source = source.replace('Dense(128', f'Dense({width}')
-        name = f'{kernel}x{kernel}, {first} and {second} filters, {width} neurons'
-        sources[name] = source
-    variants(lab, sources)
+FLAT, DENSE = 'Flatten()', 'Dense(128, **defaults)'
+POOL2 = 'MaxPooling2D(2, 2)'
+CONV4, CONV8, CONV16, CONV36 = (
+    f"Conv2D({depth}, 5, padding='same', **defaults)" for depth in (4, 8, 16, 36)
+)
+BOTH = CONV16, POOL2, CONV36, POOL2, FLAT
+SIGMOID = solved(SOURCES, 'sigmoid')
+NETWORKS = {
+    'activations': {
+        'sigmoid': SIGMOID,
+        'sigmoid, Glorot': SIGMOID.replace('he_normal', 'glorot_uniform'),
+        'sigmoid in fc1': solved(SOURCES, 'sigmoid in fc1'),
+    },
+    'l2': {name: solved(SOURCES, name) for name in ('L2', 'L2 in fc1')},
+    'dropout': {'dropout': solved(SOURCES, 'dropout')},
+    'sizes': dict(
+        [
+            *[sized(3, 16, 36, 128), sized(5, 8, 18, 128), sized(5, 16, 36, 32)],
+            ("the solution's 3×3, 32 and 72", solved(SOURCES, 'kernels')),
+        ]
+    ),
+    'layers': {
+        'one conv layer': stacked(CONV16, POOL2, FLAT, DENSE),
+        'no fully-connected layer but the last': stacked(*BOTH),
+        'one more conv layer': solved(SOURCES, 'third conv'),
+    },
+    'simplest': {
+        'conv 4, conv 8': stacked(CONV4, POOL2, CONV8, POOL2, FLAT),
+        'conv 8, conv 16': solved(SOURCES, 'simplest'),
+    },
+}
+SECTIONS = {section.__name__: section for section in (curve, reshape, strides, weights)}
+SECTIONS |= {name: partial(compare, networks) for name, networks in NETWORKS.items()}
 
 
-def layers(lab):
-    """More layers and fewer."""
-    conv1 = "Conv2D(16, 5, padding='same', name='layer_conv1', **defaults),"
-    conv2 = "Conv2D(36, 5, padding='same', name='layer_conv2', **defaults),"
-    fc1 = "Dense(128, name='layer_fc1', **defaults),"
-    pool = 'MaxPooling2D(2, 2),'
-    fc2 = "Dense(128, name='layer_fc3', **defaults),"
-    stacks = {
-        'no conv layer': ['Flatten(),', fc1],
-        'one conv layer': [conv1, pool, 'Flatten(),', fc1],
-        'ours: two conv layers': [conv1, pool, conv2, pool, 'Flatten(),', fc1],
-        'no fully-connected layer but the last': [
-            conv1,
-            pool,
-            conv2,
-            pool,
-            'Flatten(),',
-        ],
-        'two fully-connected layers before the last': [
-            *[conv1, pool, conv2, pool, 'Flatten(),', fc1, fc2]
-        ],
-    }
-    sources = {
-        name: exercises.with_layers(
-            lab.original, '\n'.join(f'        {s}' for s in stack)
-        )
-        for name, stack in stacks.items()
-    }
-    sources['three conv layers'] = lab.edits['third conv']
-    variants(lab, sources)
-
-
-def simplest(lab):
-    """Parameters against accuracy, from simple to large, after all 10,000 iterations."""
-    conv = "Conv2D({}, {}, padding='same', **defaults),"
-    flat = 'Flatten(),'
-    half, third, quarter = (f'MaxPooling2D({n}, {n}),' for n in (2, 3, 4))
-    stacks = {
-        'no layer but the last': [flat],
-        'conv 4, conv 8, strong pooling': [
-            *[conv.format(4, 5), half, conv.format(8, 5), quarter, flat]
-        ],
-        'conv 4, conv 8': [conv.format(4, 5), half, conv.format(8, 5), half, flat],
-        'conv 8, conv 16, strong pooling': [
-            *[conv.format(8, 5), half, conv.format(16, 5), quarter, flat]
-        ],
-        'conv 8, conv 16, conv 16': [
-            *[conv.format(8, 5), half, conv.format(16, 3), half],
-            *[conv.format(16, 3), third, flat],
-        ],
-        'conv 8, conv 16': [conv.format(8, 5), half, conv.format(16, 5), half, flat],
-        'dense 32': [flat, 'Dense(32, **defaults),'],
-        'conv 16, conv 36': [conv.format(16, 5), half, conv.format(36, 5), half, flat],
-    }
-    head('layers before the last', 'parameters', 'after 10,000 iterations', 'seeds')
-    rows = []
-    for name, stack in stacks.items():
-        stack = '\n'.join(f'        {layer}' for layer in stack)
-        source = exercises.with_layers(lab.original, stack)
-        found = [lab.accuracies(source, seed, [10_000])[0] for seed in (1, 2)]
-        rows.append((lab.parameters(source), name, found))
-    whole = lab.accuracies(lab.original, 1, [10_000])
-    rows.append((lab.parameters(lab.original), 'the whole network', whole))
-    for parameters, name, found in sorted(rows):
-        row(name, f'{parameters:,}', mean(found), len(found))
-    for limit in (0.97, 0.98):
-        smallest = next(r for r in sorted(rows) if sum(r[2]) / len(r[2]) > limit)
-        print(f'\nThe smallest above {limit:.0%}: {smallest[1]}, {smallest[2]}')
-
-
-def biases(lab):
-    """The biases of the conv layers after 10,000 iterations, seed 1."""
-    lab.accuracies(lab.original, 1, [10_000])
-    head('layer', 'lowest bias', 'highest', 'deviation of the weights')
-    for name in ('layer_conv1', 'layer_conv2'):
-        layer = f'find_layer("{name}")'
-        bias, kernel = f'{layer}.bias.numpy()', f'{layer}.kernel.numpy()'
-        expressions = f'{bias}.min()', f'{bias}.max()', f'{kernel}.std()'
-        row(name, *(f'{lab.value(e):.3f}' for e in expressions))
-
-
-TABLES = [curve, changes, reshape, strides, sizes, layers, simplest, biases]
-
-
-def main(names):
-    """Make the tables of these names, or all."""
-    processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
-    cores = len(os.sched_getaffinity(0))
-    print(f'{processor}, {cores} cores, {time.strftime("%Y-%m-%d")}')
-    with reading() as reader:
-        lab = Laboratory(reader)
-        for table in TABLES:
-            if not names or table.__name__ in names:
-                start = time.time()
-                print(f'\n## {table.__doc__}')
-                table(lab)
-                print(f'\n({time.time() - start:.0f} seconds)', flush=True)
+def main():
+    """Read the command line, and print these tables, or all."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('sections', nargs='*', help=', '.join(SECTIONS))
+    parser.add_argument('--iterations', type=int)
+    parser.add_argument('--seeds', type=int)
+    args = parser.parse_args()
+    for name in args.sections or SECTIONS:
+        iterations, seeds = DEFAULTS.get(name, (1000, 3))
+        print(f'\n## {name}\n')
+        SECTIONS[name](args.iterations or iterations, args.seeds or seeds)
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    main()
