@@ -1,23 +1,21 @@
 """Prints how fast the notebook trains, beside other programs that train the same network.
 
-Usage: python tests/benchmark.py [--rounds 11] [--iterations 500]
+Usage: python tests/benchmark.py [rounds] [iterations], by default 11 rounds of 500 iterations each
 
 All programs run in this process. They start from the same weights and train with Adam on batches
 of 64 of the same training images, drawn at random with replacement (`model.fit` shuffles arrays
 instead). In each round each trains for the same number of iterations, in an order that is drawn
 anew; one round before warms up. `model.fit` is at its best with these batches from `tf.data`, 100
-steps per execution and no XLA; PyTorch, which takes part where it is installed, with channels-last
-images and fused Adam.
+steps per execution and no XLA; PyTorch, where it is installed, with channels-last images and fused
+Adam.
 """
 
-import argparse
 import importlib.util
 import os
 import random
 import re
 import sys
 import time
-from collections import namedtuple
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,17 +33,9 @@ BATCH = 64
 CONV1, CONV2, DENSE = 28 * 28 * 25 * 16, 14 * 14 * 25 * 16 * 36, 1764 * 128 + 128 * 10
 OPERATIONS = 2 * BATCH * (2 * CONV1 + 3 * CONV2 + 3 * DENSE)
 
-Program = namedtuple('Program', 'train num_parameters predict', defaults=(None, None))
-
-
-def draw(train):
-    """Return the images and labels of a random batch, as arrays."""
-    indices = np.random.randint(len(train.images), size=BATCH)
-    return train.images[indices], train.labels[indices]
-
 
 def session_program(tf, train, start):
-    """Return the program that trains as the original did: graph, session and feed_dict."""
+    """Train as the original did: graph, session and feed_dict."""
     v1 = tf.compat.v1
     with tf.Graph().as_default():
         weights = [v1.Variable(array) for array in start]
@@ -63,60 +53,50 @@ def session_program(tf, train, start):
 
     def run(iterations):
         for _ in range(iterations):
-            x_batch, y_batch = draw(train)
-            session.run(step, feed_dict={x: x_batch, y: y_batch})
+            indices = np.random.randint(len(train.images), size=BATCH)
+            session.run(step, {x: train.images[indices], y: train.labels[indices]})
 
     num_parameters = sum(variable.shape.num_elements() for variable in weights)
-    return Program(run, num_parameters, lambda images: session.run(logits, {x: images}))
+    return run, num_parameters, lambda images: session.run(logits, {x: images})
 
 
-def keras_programs(keras, tf, train, network):
-    """Return the programs that train by fit, in two ways, and by train_on_batch."""
+def fit_program(keras, network, *arrays, **kwargs):
+    """Train by `model.fit`."""
+    model = keras.models.clone_model(network)
+    model.set_weights(network.get_weights())
+    optimizer = keras.optimizers.Adam(learning_rate=1e-4, epsilon=1e-8)
+    model.compile(optimizer, 'categorical_crossentropy', **kwargs)
 
-    def program(run, **kwargs):
-        model = keras.models.clone_model(network)
-        model.set_weights(network.get_weights())
-        optimizer = keras.optimizers.Adam(learning_rate=1e-4, epsilon=1e-8)
-        model.compile(optimizer, 'categorical_crossentropy', **kwargs)
-        return Program(partial(run, model), model.count_params(), model.predict_on_batch)
+    def run(iterations):
+        model.fit(*arrays, steps_per_epoch=iterations, verbose=0)
 
+    return run, model.count_params(), model.predict_on_batch
+
+
+def batches(tf, train):
+    """Return a data set of random batches."""
     images, labels = tf.constant(train.images), tf.constant(train.labels)
 
-    def gather(_):
+    def draw(_):
         indices = tf.random.uniform([BATCH], maxval=len(images), dtype=tf.int32)
         return tf.gather(images, indices), tf.gather(labels, indices)
 
-    batches = tf.data.Dataset.counter().map(gather).prefetch(tf.data.AUTOTUNE)
-
-    def fit(model, iterations, *arrays):
-        model.fit(*arrays, steps_per_epoch=iterations, verbose=0)
-
-    def train_on_batch(model, iterations):
-        for _ in range(iterations):
-            model.train_on_batch(*draw(train))
-
-    best = {'steps_per_execution': 100, 'jit_compile': False}
-    return {
-        '`model.fit`, defaults': program(lambda *x: fit(*x, train.images, train.labels, BATCH)),
-        '`model.fit`, best': program(lambda *x: fit(*x, batches), **best),
-        '`train_on_batch`': program(train_on_batch),
-    }
+    return tf.data.Dataset.counter().map(draw).prefetch(tf.data.AUTOTUNE)
 
 
 def torch_program(train, start, best):
-    """Return the program that trains with PyTorch; at its best, channels-last and fused Adam."""
+    """Train with PyTorch; at its best, channels-last and with fused Adam."""
     import torch
     from torch import nn
 
+    layout = torch.channels_last if best else torch.contiguous_format
     network = nn.Sequential(
         *[nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)],
         *[nn.Conv2d(16, 36, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)],
         *[nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)],
-    )
+    ).to(memory_format=layout)
     for parameter, array in zip(network.parameters(), start, strict=True):
         parameter.data.copy_(torch.from_numpy(array.T))
-    layout = torch.channels_last if best else torch.contiguous_format
-    network = network.to(memory_format=layout)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=best)
     images, cls = torch.from_numpy(train.images), torch.from_numpy(train.cls)
 
@@ -131,110 +111,100 @@ def torch_program(train, start, best):
             optimizer.step()
 
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Program(run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy())
+    return run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy()
 
 
-def matrix_product(tf, iterations):
+def product_limit(tf):
     """Multiply large matrices, with as many operations as iterations have."""
-    size = 2048
-    matrix = tf.ones((size, size))
-    rows = iterations * OPERATIONS // (2 * size * size)
-    for start in range(0, rows, size):
-        tf.linalg.matmul(matrix[: rows - start], matrix).numpy()
+    matrix = tf.ones((1024, 1024))
+
+    def run(iterations):
+        for _ in range(iterations * OPERATIONS // (2 * 1024**3)):
+            tf.matmul(matrix, matrix)
+
+    return run, None, None
 
 
-def kernels(tf, start):
-    """Return a function that runs TensorFlow's kernels of some iterations, each kernel alone."""
-    conv = partial(tf.nn.conv2d, strides=1, padding='SAME')
-    pool = partial(tf.nn.max_pool2d, ksize=2, strides=2, padding='SAME')
+def kernel_limit(tf):
+    """Run TensorFlow's kernels of some iterations, one after the other."""
+    raw, kernels = tf.raw_ops, []
+    conv = {'strides': [1, 1, 1, 1], 'padding': 'SAME'}
+    pool = {'strides': [1, 2, 2, 1], 'padding': 'SAME', 'ksize': [1, 2, 2, 1]}
+    for size, channels, depth in [(28, 1, 16), (14, 16, 36)]:
+        shapes = [BATCH, size, size, channels], [5, 5, channels, depth], [BATCH, size, size, depth]
+        x, w, y = map(tf.random.normal, shapes)
+        z = raw.MaxPool(input=y, **pool)
+        kernels += [
+            partial(raw.Conv2D, input=x, filter=w, **conv),
+            partial(
+                raw.Conv2DBackpropFilter, input=x, filter_sizes=w.shape, out_backprop=y, **conv
+            ),
+            partial(raw.Conv2DBackpropInput, input_sizes=x.shape, filter=w, out_backprop=y, **conv),
+            partial(raw.MaxPool, input=y, **pool),
+            partial(raw.MaxPoolGrad, orig_input=y, orig_output=z, grad=z, **pool),
+        ]
+    del kernels[2]  # The images need no gradient.
+    for inputs, outputs in [(1764, 128), (128, 10)]:
+        x, w, y = map(tf.random.normal, ([BATCH, inputs], [inputs, outputs], [BATCH, outputs]))
+        matmuls = [(x, w), (x, y, True), (y, w, False, True)]
+        kernels += [partial(tf.matmul, *arguments) for arguments in matmuls]
 
-    def repeated(function, inputs, sources):
-        upstream = function(*inputs)
+    def run(iterations):
+        for kernel in kernels:
+            for _ in range(iterations):
+                kernel()
 
-        @tf.function
-        def repeat(times):
-            results = sources or [upstream]
-            for _ in tf.range(times):
-                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-                with tf.GradientTape() as tape:
-                    tape.watch(inputs)
-                    output = function(*inputs)
-                results = tape.gradient(output, sources, upstream) if sources else [output]
-            return results
-
-        return repeat
-
-    loops = []
-    for function, shape, *weights in [
-        *[(conv, (28, 28, 1), start[0]), (pool, (28, 28, 16))],
-        *[(conv, (14, 14, 16), start[2]), (pool, (14, 14, 36))],
-        *[(tf.matmul, (1764,), start[4]), (tf.matmul, (128,), start[6])],
-    ]:
-        inputs = [tf.random.normal((BATCH, *shape)), *map(tf.constant, weights)]
-        loops += [repeated(function, inputs, [source]) for source in inputs]
-        if weights:  # The gradient of pooling runs it, too.
-            loops.append(repeated(function, inputs, []))
-    loops.pop(0)  # The images need no gradient.
-    return lambda iterations: [loop(tf.constant(iterations)) for loop in loops]
+    return run, None, None
 
 
 def make_programs():
-    """Return the programs by name, and the test-set."""
+    """Return, by name, how each program trains, counts its parameters and predicts; and the data."""
     notebook = run_notebook().user_ns
     keras, tf, data, network = (notebook[name] for name in ['keras', 'tf', 'data', 'model'])
-    start, train = network.get_weights(), data.train
+    start, train, fit = network.get_weights(), data.train, partial(fit_program, keras, network)
     programs = {
-        OURS: Program(notebook['optimize'], network.count_params(), network.predict_on_batch),
+        OURS: (notebook['optimize'], network.count_params(), network.predict_on_batch),
         "TensorFlow 1's graph, session and feed_dict": session_program(tf, train, start),
-        **keras_programs(keras, tf, train, network),
+        '`model.fit`, defaults': fit(train.images, train.labels, BATCH),
+        '`model.fit`, best': fit(batches(tf, train), steps_per_execution=100, jit_compile=False),
     }
     if importlib.util.find_spec('torch'):
         programs['PyTorch, defaults'] = torch_program(train, start, best=False)
         programs['PyTorch, best'] = torch_program(train, start, best=True)
-    programs[PRODUCT] = Program(partial(matrix_product, tf))
-    programs[KERNELS] = Program(kernels(tf, start))
-    return programs, data.test
+    return programs | {PRODUCT: product_limit(tf), KERNELS: kernel_limit(tf)}, data.test
 
 
-def main():
-    """Read the command line, train, and print the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--rounds', type=int, default=11)
-    parser.add_argument('--iterations', type=int, default=500, help='a multiple of 100')
-    args = parser.parse_args()
-    if args.iterations % 100:
-        parser.error('model.fit executes 100 steps at once')
+def main(rounds=11, iterations=500):
+    """Train, and print the table."""
+    assert iterations % 100 == 0, 'model.fit executes 100 steps at once'
     programs, test = make_programs()
     processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
     print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
     packages = filter(importlib.util.find_spec, ['tensorflow', 'keras', 'numpy', 'torch'])
     print(*(f'{name} {version(name)}' for name in packages), sep=', ')
-    print(f'{args.rounds} rounds of {args.iterations} iterations; parameters of each program:')
-    counts = [p.num_parameters for p in programs.values() if p.num_parameters]
-    print(*counts, '\n')
+    counts = [num_parameters for _, num_parameters, _ in programs.values() if num_parameters]
+    print(f'{rounds} rounds of {iterations} iterations; parameters of each program:', *counts)
     assert len(set(counts)) == 1, 'not the same network'
 
     speeds = {name: [] for name in programs}
-    for _ in range(args.rounds + 1):
+    for _ in range(rounds + 1):
         for name in random.sample(list(programs), len(programs)):
             begin = time.perf_counter()
             with capture_output():
-                programs[name].train(args.iterations)
-            speeds[name].append(args.iterations / (time.perf_counter() - begin))
-    print(f'| program | iterations/s | {OURS} to it | of {PRODUCT} | of {KERNELS} | accuracy |')
-    print('| --- ' * 6 + '|')
+                programs[name][0](iterations)
+            speeds[name].append(iterations / (time.perf_counter() - begin))
     speeds = {name: np.array(speed[1:]) for name, speed in speeds.items()}
+    print(f'\n| program | iterations/s | {OURS} to it | of {PRODUCT} | of {KERNELS} | accuracy |')
+    print('| --- ' * 6 + '|')
     for name, speed in speeds.items():
-        ratio = speeds[OURS] / speed
-        print(f'| {name} | {np.median(speed):.0f} | {np.median(ratio):.2f}', end=' ')
-        print(f'({ratio.min():.2f}–{ratio.max():.2f})', end=' | ')
-        for limit in PRODUCT, KERNELS:
-            print(f'{np.median(speed / speeds[limit]):.0%}', end=' | ')
-        if predict := programs[name].predict:
+        ratio, predict, accuracy = speeds[OURS] / speed, programs[name][2], ''
+        if predict:
             classes = [predict(images).argmax(axis=1) for images in np.split(test.images, 10)]
-            print(f'{(np.concatenate(classes) == test.cls).mean():.1%}', end=' ')
-        print('|')
+            accuracy = f'{(np.concatenate(classes) == test.cls).mean():.1%}'
+        spread = f'{np.median(ratio):.2f} ({ratio.min():.2f}–{ratio.max():.2f})'
+        limits = [f'{np.median(speed / speeds[limit]):.0%}' for limit in (PRODUCT, KERNELS)]
+        print('|', ' | '.join([name, f'{np.median(speed):.0f}', spread, *limits, accuracy]), '|')
 
 
 if __name__ == '__main__':
-    main()
+    main(*map(int, sys.argv[1:]))

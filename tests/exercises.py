@@ -11,14 +11,14 @@ def blocks(sources, number):
 def solved(sources, name):
     """Return the source of the model's cell after the edit of this name."""
     number, edit = EDITS[name]
-    return edit(sources['model'], blocks(sources, number))
+    return edit(sources['model'], *blocks(sources, number))
 
 
 def replaced(source, part, code, keep=False):
     """Put code in place of, or below, the one line of source that contains part."""
-    lines = source.splitlines()
+    lines = source.split('\n')
     (place,) = [i for i, line in enumerate(lines) if part in line]
-    lines[place + keep : place + 1] = code.splitlines()
+    lines[place + keep : place + 1] = code.split('\n')
     return '\n'.join(lines)
 
 
@@ -29,36 +29,27 @@ def renewed(source, code):
     return source
 
 
-def without_pooling(source):
-    """Take out the lines with pooling layers."""
-    return re.sub(r'\n *MaxPooling2D.*', '', source)
-
-
 def with_layers(source, layers):
     """Replace all layers between `Reshape` and the last one."""
-    source, count = re.subn(
-        r'(\n *Reshape\(.*\n)(?:.*\n)*?( *Dense\(num_classes)',
-        lambda match: f'{match[1]}{layers}\n{match[2]}',
-        source,
-    )
-    assert count == 1
-    return source
+    parts = re.fullmatch(r'(.*\n *Reshape\(.*?\n).*?( *Dense\(num_classes.*)', source, re.DOTALL)
+    return f'{parts[1]}{layers}\n{parts[2]}'
 
 
+# For each edit: the exercise, and what to do with the cell and the blocks of code.
 EDITS = {
-    'sigmoid': (1, lambda model, code: replaced(model, 'defaults =', code[0])),
-    'sigmoid in fc1': (2, lambda model, code: renewed(model, code[0])),
-    'L2': (3, lambda model, code: renewed(replaced(model, 'defaults =', code[0]), code[1])),
-    'L2 in fc1': (3, lambda model, code: renewed(model, code[2])),
+    'sigmoid': (1, lambda model, line: replaced(model, 'defaults =', line)),
+    'sigmoid in fc1': (2, renewed),
+    'L2': (3, lambda model, top, last, _: renewed(replaced(model, 'defaults =', top), last)),
+    'L2 in fc1': (3, lambda model, top, last, single: renewed(model, single)),
     'reshape outside': (
         4,
-        lambda model, code: (
-            code[1] + '\n' + replaced(replaced(model, ' Input(', code[0]), ' Reshape(', '')
+        lambda model, line, above: (
+            f'{above}\n{replaced(replaced(model, " Input(", line), " Reshape(", "")}'
         ),
     ),
-    'dropout': (5, lambda model, code: replaced(model, 'layer_fc1', code[0], keep=True)),
-    'strides': (6, lambda model, code: renewed(without_pooling(model), code[0])),
-    'kernels': (7, lambda model, code: renewed(model, code[0])),
-    'third conv': (8, lambda model, code: replaced(model, 'layer_conv2', code[0], keep=True)),
-    'simplest': (9, lambda model, code: with_layers(model, code[0])),
+    'dropout': (5, lambda model, line, _: replaced(model, 'layer_fc1', line, keep=True)),
+    'strides': (6, lambda model, lines: renewed(re.sub(r'\n *MaxPooling2D.*', '', model), lines)),
+    'kernels': (7, renewed),
+    'third conv': (8, lambda model, line: replaced(model, 'layer_conv2', line, keep=True)),
+    'simplest': (9, with_layers),
 }

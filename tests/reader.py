@@ -1,6 +1,7 @@
 """A reader at work: runs the notebook's cells, by their ids, and code of their own, in a kernel."""
 
 import ast
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,15 @@ SHORTER = [
     ('performance-1000-optimize', '=900)', '=5)'),
     ('performance-10000-optimize', '=9000)', '=6)'),
 ]
+LINE = re.compile(r'Optimization Iteration: ([ \d]{6}), Training Accuracy: [ \d]{3}\.\d%\n')
+# Records the batches that are trained on.
+SPY = """
+seen, plain_step = [], train_step
+
+def train_step(model, optimizer, images, labels):
+    tf.py_function(lambda x, y: seen.append((x.numpy(), y.numpy())), [images, labels], [])
+    plain_step(model, optimizer, images, labels)
+"""
 
 
 def shortened():
@@ -43,9 +53,8 @@ class Reader:
 
     def execute(self, source):
         """Run code and return its outputs, none of which may be on stderr."""
-        cell = nbformat.v4.new_code_cell(source)
-        self.client.nb.cells = [cell]
-        outputs = self.client.execute_cell(cell, 0).outputs
+        self.client.nb.cells = [nbformat.v4.new_code_cell(source)]
+        outputs = self.client.execute_cell(self.client.nb.cells[0], 0).outputs
         assert not [o.text for o in outputs if o.get('name') == 'stderr']
         return outputs
 
@@ -80,12 +89,16 @@ def pictures(outputs):
     return [o.data['image/png'] for o in outputs if 'image/png' in o.get('data', {})]
 
 
+def environment(**variables):
+    """Return the environment with these variables, and without the settings of the libraries."""
+    own = re.compile('JUPYTER|IPYTHON|XDG|MPL|KERAS')
+    return {name: value for name, value in os.environ.items() if not own.match(name)} | variables
+
+
 @contextmanager
-def reading(notebook=None, folder=NOTEBOOK.parent):
-    """Open the notebook, shortened unless another one is given, in a fresh kernel."""
+def reading(folder=NOTEBOOK.parent):
+    """Open the shortened notebook in a fresh kernel, in a folder."""
     place = {'metadata': {'path': str(folder)}}
-    client = NotebookClient(
-        notebook or shortened(), timeout=900, startup_timeout=900, resources=place
-    )
+    client = NotebookClient(shortened(), timeout=900, startup_timeout=900, resources=place)
     with client.setup_kernel():
         yield Reader(client)

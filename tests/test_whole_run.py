@@ -1,7 +1,6 @@
 """The whole notebook, run once by README's own command, in a folder with an odd name."""
 
 import gzip
-import os
 import re
 import shutil
 import subprocess
@@ -11,15 +10,13 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from reader import NOTEBOOK, ROOT, text
+from reader import LINE, NOTEBOOK, ROOT, environment, text
 
 # What Jupyter, IPython, matplotlib and Keras keep in the home folder.
 CACHES = {'.cache', '.config', '.ipython', '.jupyter', '.keras', '.local'}
-FOREIGN = ('JUPYTER', 'IPYTHON', 'XDG', 'MPL', 'KERAS')
 NUMBERS = re.compile(r'(\s*(-?\d[\w.:]*%?|\b(True|False)\b)\s*)+')
 BANDS = [(3, 20), (3, 22), (83.5, 90.5), (96, 97.9), (98.6, 100)]
 SIZES = 'Size of:\n- Training-set:\t\t55000\n- Test-set:\t\t10000\n- Validation-set:\t5000\n'
-LINE = re.compile(r'Optimization Iteration: ([ \d]{6}), Training Accuracy: [ \d]{3}\.\d%\n')
 
 
 def files(folder):
@@ -32,22 +29,22 @@ def files(folder):
 def run(tmp_path_factory):
     """Run README's command in a copy of the repository; return the result and all it prints."""
     scratch = tmp_path_factory.mktemp('whole')
-    place = {'HOME': scratch / 'home', 'TMPDIR': scratch / 'temp'}
-    for folder in place.values():
-        folder.mkdir()
+    home, temp = scratch / 'home', scratch / 'temp'
+    home.mkdir()
+    temp.mkdir()
     for name in ['notebooks', 'data', 'images']:
         shutil.copytree(ROOT / name, scratch / 'Übung 1' / name)
     before = files(scratch / 'Übung 1')
     readme = (ROOT / 'README.md').read_text('utf-8')
     (command,) = re.findall(r'\.venv/bin/(jupyter nbconvert.* --execute .*)', readme)
     command = f'"{Path(sys.executable).parent}"/{command}'
-    own = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)} | place
-    subprocess.run(command, shell=True, cwd=scratch / 'Übung 1', env=own, check=True)
+    place = environment(HOME=str(home), TMPDIR=str(temp))
+    subprocess.run(command, shell=True, cwd=scratch / 'Übung 1', env=place, check=True)
     after = files(scratch / 'Übung 1')
     (name,) = after.keys() - before.keys()
     notebook = nbformat.reads(after.pop(name).decode(), as_version=4)
     assert after == before
-    notebook.caches = [name for folder in place.values() for name in files(folder)]
+    notebook.caches = [*files(home), *files(temp)]
     notebook.printed = ''.join(text(cell.get('outputs', [])) for cell in notebook.cells)
     return notebook
 
