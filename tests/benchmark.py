@@ -114,32 +114,30 @@ def torch_program(train, start, best):
     return run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy()
 
 
-def product_limit(tf):
-    """Multiply large matrices, with as many operations as iterations have."""
-    matrix = tf.ones((1024, 1024))
+def repeated(kernels, times=1):
+    """Do as if in an iteration each kernel were to be run so many times."""
 
     def run(iterations):
-        for _ in range(iterations * OPERATIONS // (2 * 1024**3)):
-            tf.matmul(matrix, matrix)
+        for kernel in kernels:
+            for _ in range(round(iterations * times)):
+                kernel()
 
     return run, None, None
 
 
-def kernel_limit(tf):
-    """Run TensorFlow's kernels of some iterations, one after the other."""
+def kernels_of_an_iteration(tf):
+    """Return functions that run one of TensorFlow's kernels each."""
     raw, kernels = tf.raw_ops, []
     conv = {'strides': [1, 1, 1, 1], 'padding': 'SAME'}
     pool = {'strides': [1, 2, 2, 1], 'padding': 'SAME', 'ksize': [1, 2, 2, 1]}
     for size, channels, depth in [(28, 1, 16), (14, 16, 36)]:
         shapes = [BATCH, size, size, channels], [5, 5, channels, depth], [BATCH, size, size, depth]
         x, w, y = map(tf.random.normal, shapes)
-        z = raw.MaxPool(input=y, **pool)
+        z, back = raw.MaxPool(input=y, **pool), {'out_backprop': y, **conv}
         kernels += [
             partial(raw.Conv2D, input=x, filter=w, **conv),
-            partial(
-                raw.Conv2DBackpropFilter, input=x, filter_sizes=w.shape, out_backprop=y, **conv
-            ),
-            partial(raw.Conv2DBackpropInput, input_sizes=x.shape, filter=w, out_backprop=y, **conv),
+            partial(raw.Conv2DBackpropFilter, input=x, filter_sizes=w.shape, **back),
+            partial(raw.Conv2DBackpropInput, input_sizes=x.shape, filter=w, **back),
             partial(raw.MaxPool, input=y, **pool),
             partial(raw.MaxPoolGrad, orig_input=y, orig_output=z, grad=z, **pool),
         ]
@@ -148,13 +146,7 @@ def kernel_limit(tf):
         x, w, y = map(tf.random.normal, ([BATCH, inputs], [inputs, outputs], [BATCH, outputs]))
         matmuls = [(x, w), (x, y, True), (y, w, False, True)]
         kernels += [partial(tf.matmul, *arguments) for arguments in matmuls]
-
-    def run(iterations):
-        for kernel in kernels:
-            for _ in range(iterations):
-                kernel()
-
-    return run, None, None
+    return kernels
 
 
 def make_programs():
@@ -171,7 +163,10 @@ def make_programs():
     if importlib.util.find_spec('torch'):
         programs['PyTorch, defaults'] = torch_program(train, start, best=False)
         programs['PyTorch, best'] = torch_program(train, start, best=True)
-    return programs | {PRODUCT: product_limit(tf), KERNELS: kernel_limit(tf)}, data.test
+    matrix = tf.ones((1024, 1024))
+    programs[PRODUCT] = repeated([partial(tf.matmul, matrix, matrix)], OPERATIONS / (2 * 1024**3))
+    programs[KERNELS] = repeated(kernels_of_an_iteration(tf))
+    return programs, data.test
 
 
 def main(rounds=11, iterations=500):

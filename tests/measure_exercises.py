@@ -1,12 +1,12 @@
 """Prints the tables with which the notebook answers its exercises.
 
-Usage: python tests/measure_exercises.py [curve] [strides] [activations] [l2] [dropout]
-[sizes] [layers] [simplest], by default all of them.
+Usage: python tests/measure_exercises.py [activations] [l2] [dropout] [sizes] [layers] [simplest]
+[strides] [curve], by default all of them.
 
 Each trains the network of the notebook's cell with the model, edited as the exercise's solution
-says. Accuracies are those on the validation-set, in percent; ± is the standard deviation of a run.
-Times are medians of nine rounds in which all networks of a table train for 100 iterations, in an
-order that is drawn anew; the time of the notebook's network is 1.00.
+says. Accuracies are those on the validation-set, for the curve on the test-set, in percent; ± is
+the standard deviation of a single run. Times are medians of nine rounds in which all networks of a
+table train for 100 iterations, in an order that is drawn anew; that of the notebook's is 1.00.
 """
 
 import random
@@ -70,52 +70,35 @@ def times(sources):
     return np.median(ratios[:, 1:], axis=1)  # The first round warms up.
 
 
-def row(*cells):
-    """Print a row of a Markdown table."""
-    print('|', ' | '.join(map(str, cells)), '|', flush=True)
-
-
 def spread(values):
     """Return mean and standard deviation as text."""
     return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
 
 
-def compare(networks, checkpoints=(100, 1000)):
+def compare(networks, checkpoints=(100, 1000), seeds=3, part='validation'):
     """Print parameters, time and accuracy of networks, that of the notebook first."""
     networks = {'ours': OURS} | networks
-    row('network', 'parameters', 'time', *(f'after {n:,}' for n in checkpoints))
-    row(*['---'] * (3 + len(checkpoints)))
+    print('| network | parameters | time |', *(f'after {n:,} |' for n in checkpoints))
+    print('| ---' * (3 + len(checkpoints)), '|')
+    found = {}
     for (name, source), ratio in zip(networks.items(), times(networks.values()), strict=True):
-        runs = [accuracies(source, seed, checkpoints) for seed in [1, 2, 3]]
-        num_parameters = f'{build(source).count_params():,}'
-        row(name, num_parameters, f'{ratio:.2f}', *map(spread, zip(*runs, strict=True)))
-
-
-def curve():
-    """The network as it is, on the test-set and in the last column on the validation-set."""
-    row('seed', *(f'{n:,}' for n in TESTS), 'validation-set')
-    row(*['---'] * (2 + len(TESTS)))
-    runs = []
-    for seed in range(1, 9):
-        found = accuracies(OURS, seed, tuple(TESTS), part='test')
-        runs.append([*found, accuracy(VARIABLES['model'], VARIABLES['data'].validation)])
-        row(seed, *(f'{value:.2f}' for value in runs[-1]))
-    row('mean', *map(spread, zip(*runs, strict=True)))
-
-
-def strides():
-    """Exercise 6: strides in place of pooling."""
-    sources = [OURS, solved(SOURCES, 'strides')]
-    row('seed', 'pooling', 'strides', 'difference')
-    row(*['---'] * 4)
-    differences = []
-    for seed in range(1, 13):
-        pooled, strided = (accuracies(source, seed, (1000,))[0] for source in sources)
-        differences.append(round(float(strided - pooled), 2))
-        row(seed, f'{pooled:.2f}', f'{strided:.2f}', f'{differences[-1]:.2f}')
-    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-    print(f'\nMean {np.mean(differences):.2f}, 95% confidence interval {low:.2f} to {high:.2f}')
-    print(f'Time: {times(sources)[1]:.2f}\n{differences}')
+        runs = [accuracies(source, seed, checkpoints, part) for seed in range(1, seeds + 1)]
+        found[name] = np.transpose(runs)
+        cells = [
+            name,
+            f'{build(source).count_params():,}',
+            f'{ratio:.2f}',
+            *map(spread, found[name]),
+        ]
+        print('|', ' | '.join(cells), '|', flush=True)
+    if seeds > 3:
+        for name, values in found.items():
+            print(f'\n{name}, a column for each seed:\n{values.round(2)}')
+            if name != 'ours':
+                differences = values[-1] - found['ours'][-1]
+                interval = stats.ttest_1samp(differences, 0).confidence_interval()
+                print(f'{differences.round(2).tolist()}, mean {differences.mean():.2f}')
+                print('95% confidence interval:', *np.round(interval, 2))
 
 
 def stacked(*layers):
@@ -156,9 +139,11 @@ NETWORKS = {
         '8 and 16 filters': solved(SOURCES, 'simplest'),
     },
 }
-SECTIONS = {section.__name__: section for section in (curve, strides)}
-SECTIONS |= {name: partial(compare, networks) for name, networks in NETWORKS.items()}
-SECTIONS['simplest'] = partial(compare, NETWORKS['simplest'], (1000, 10_000))
+SECTIONS = {name: partial(compare, networks) for name, networks in NETWORKS.items()} | {
+    'curve': partial(compare, {}, tuple(TESTS), seeds=8, part='test'),
+    'strides': partial(compare, {'strides': solved(SOURCES, 'strides')}, (1000,), seeds=12),
+    'simplest': partial(compare, NETWORKS['simplest'], (1000, 10_000)),
+}
 
 if __name__ == '__main__':
     for name in sys.argv[1:] or SECTIONS:

@@ -56,5 +56,4 @@ for python in interpreters():
                 cells = measure(python, resolution, Path(folder))
             except subprocess.CalledProcessError as error:
                 cells = [error.stderr.strip().rpartition('\n')[2]]
-        row = [run(python, '-V').split()[1], resolution, *cells]
-        print(f'| {" | ".join(map(str, row))} |', flush=True)
+        print('|', run(python, '-V').split()[1], '|', resolution, *(f'| {c}' for c in cells), '|')
