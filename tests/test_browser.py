@@ -122,19 +122,6 @@ def lab(browser, tmp_path_factory):
         yield page
 
 
-def test_hints_and_solutions_unfold_with_their_code_in_colors(lab):
-    for cell_id in [name for name in SOURCES if name.startswith('exercise-')]:
-        folded = find(lab, cell_id, 'details')
-        expect(folded).to_have_count(SOURCES[cell_id].count('<details>'))
-        for details in folded.all():
-            content = details.locator('> :not(summary)').first
-            expect(content).to_be_hidden()
-            details.locator('summary').click()
-            expect(content).to_be_visible()
-        code = folded.locator('pre code:has(span)')
-        expect(code).to_have_count(SOURCES[cell_id].count('\n```') // 2)
-
-
 def test_lab_runs_all_cells_and_an_edited_model_gives_new_numbers_below(lab):
     old = output(lab, 'performance-pred')
     edit(lab, 'model', 'relu', 'sigmoid')

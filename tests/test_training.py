@@ -71,14 +71,14 @@ before = model.layers[-1].kernel.numpy()
 optimize(1)
 assert 0 < (model.layers[-1].kernel.numpy() != before).any(axis=1).mean() < 0.6
 optimize(100)
-assert abs(history.train[101] - right(*seen[-1])) < 1e-3
 print_test_accuracy()
+assert abs(history.train[101] - right(*seen[-1])) < 1e-3
 assert abs(history.test[101] - right(data.test.images, data.test.labels)) < 1e-9""",
     'an L2 penalty is part of the loss that is trained': """
 norms = []
 for c in [0, 1]:
     regularizer = f'kernel_regularizer=keras.regularizers.L2({c})'
-    exec(tiny_code.replace("name='layer_fc2'", f"{regularizer}, name='layer_fc2'"))
+    exec(tiny_code.replace('name=', f'{regularizer}, name='))
     exec(compile_code.replace('1e-4', '1e-2'))
     optimize(50)
     norms.append(np.linalg.norm(model.layers[-1].kernel))
@@ -87,8 +87,7 @@ assert norms[1] < 0.5 * norms[0]""",
 exec(model_code.replace("'relu'", 'None'))
 plain_show, plt.show = plt.show, lambda: None
 plot_conv_output('layer_conv1', data.test.images[0])
-plt.show = plain_show
-drawn = [image for ax in plt.gcf().axes for image in ax.images]
+plt.show, drawn = plain_show, [image for ax in plt.gcf().axes for image in ax.images]
 plt.close('all')
 lowest = min(image.get_array().min() for image in drawn)
 assert len(drawn) == 16 and lowest < -0.1

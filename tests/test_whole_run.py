@@ -59,10 +59,10 @@ def test_nothing_comes_on_stderr(run):
 
 
 def test_accuracy_follows_the_curve_of_the_original(run):
-    found = re.findall(r'Accuracy on Test-Set: ([\d.]+)% \((\d+) / 10000\)\n', run.printed)
+    found = re.findall(r'Accuracy on Test-Set: ([\d.]+%) \((\d+) / 10000\)\n', run.printed)
     for (percent, right), (low, high) in zip(found, BANDS, strict=True):
         assert low <= int(right) / 100 <= high
-        assert percent == f'{int(right) / 100:.1f}'
+        assert percent == f'{int(right) / 10_000:.1%}'
 
 
 def test_sizes_and_every_hundredth_iteration_from_the_first_on_are_reported(run):
