@@ -114,13 +114,25 @@ def torch_program(train, start, best):
     return run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy()
 
 
-def repeated(kernels, times=1):
-    """Do as if in an iteration each kernel were to be run so many times."""
+def repeated(tf, kernels, times=1):
+    """Do as if in an iteration each kernel were to be run so many times; each is a graph."""
+
+    def loop(kernel):
+        @tf.function
+        def repeat(number):
+            result = kernel()
+            for _ in tf.range(number - 1):
+                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+                result = kernel()
+            return result
+
+        return repeat
+
+    loops = list(map(loop, kernels))
 
     def run(iterations):
-        for kernel in kernels:
-            for _ in range(round(iterations * times)):
-                kernel()
+        for repeat in loops:
+            repeat(tf.constant(round(iterations * times)))
 
     return run, None, None
 
@@ -129,17 +141,22 @@ def kernels_of_an_iteration(tf):
     """Return functions that run one of TensorFlow's kernels each."""
     raw, kernels = tf.raw_ops, []
     conv = {'strides': [1, 1, 1, 1], 'padding': 'SAME'}
-    pool = {'strides': [1, 2, 2, 1], 'padding': 'SAME', 'ksize': [1, 2, 2, 1]}
+
+    def pooling(images):  # whose gradient uses what the pooling has found
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            pooled = tf.nn.max_pool2d(images, 2, 2, 'SAME')
+        return tape.gradient(pooled, images)
+
     for size, channels, depth in [(28, 1, 16), (14, 16, 36)]:
         shapes = [BATCH, size, size, channels], [5, 5, channels, depth], [BATCH, size, size, depth]
         x, w, y = map(tf.random.normal, shapes)
-        z, back = raw.MaxPool(input=y, **pool), {'out_backprop': y, **conv}
+        back = {'out_backprop': y, **conv}
         kernels += [
             partial(raw.Conv2D, input=x, filter=w, **conv),
             partial(raw.Conv2DBackpropFilter, input=x, filter_sizes=w.shape, **back),
             partial(raw.Conv2DBackpropInput, input_sizes=x.shape, filter=w, **back),
-            partial(raw.MaxPool, input=y, **pool),
-            partial(raw.MaxPoolGrad, orig_input=y, orig_output=z, grad=z, **pool),
+            partial(pooling, y),
         ]
     del kernels[2]  # The images need no gradient.
     for inputs, outputs in [(1764, 128), (128, 10)]:
@@ -164,8 +181,9 @@ def make_programs():
         programs['PyTorch, defaults'] = torch_program(train, start, best=False)
         programs['PyTorch, best'] = torch_program(train, start, best=True)
     matrix = tf.ones((1024, 1024))
-    programs[PRODUCT] = repeated([partial(tf.matmul, matrix, matrix)], OPERATIONS / (2 * 1024**3))
-    programs[KERNELS] = repeated(kernels_of_an_iteration(tf))
+    product = partial(tf.matmul, matrix, matrix)
+    programs[PRODUCT] = repeated(tf, [product], OPERATIONS / (2 * 1024**3))
+    programs[KERNELS] = repeated(tf, kernels_of_an_iteration(tf))
     return programs, data.test
 
 

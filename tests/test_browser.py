@@ -100,7 +100,8 @@ def jupyter(app, browser, folder):
     with (folder / 'log').open('w') as log:
         server = subprocess.Popen(command, cwd=folder, env=place, stdout=log, stderr=log)
     try:
-        while not (found := [f for f in folder.glob('runtime/*.html') if '</' in f.read_text()]):
+        started = 'runtime/jpserver-file-to-run-*.html'  # leads a browser to the notebook
+        while not (found := [f for f in folder.glob(started) if '</' in f.read_text()]):
             assert server.poll() is None, (folder / 'log').read_text()
             time.sleep(0.1)
         page = browser.new_page(viewport={'width': 1300, 'height': 900})
