@@ -115,24 +115,19 @@ def torch_program(train, start, best):
 
 
 def repeated(tf, kernels, times=1):
-    """Do as if in an iteration each kernel were to be run so many times; each is a graph."""
+    """Do as if in an iteration each kernel were to be run so many times."""
 
-    def loop(kernel):
-        @tf.function
-        def repeat(number):
+    @tf.function
+    def repeat(kernel, number):
+        result = kernel()
+        for _ in tf.range(number - 1):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             result = kernel()
-            for _ in tf.range(number - 1):
-                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-                result = kernel()
-            return result
-
-        return repeat
-
-    loops = list(map(loop, kernels))
+        return result
 
     def run(iterations):
-        for repeat in loops:
-            repeat(tf.constant(round(iterations * times)))
+        for kernel in kernels:
+            repeat(kernel, tf.constant(round(iterations * times)))
 
     return run, None, None
 
