@@ -1,11 +1,11 @@
 """Prints how fast the notebook trains, beside other programs that train the same network.
 
-Usage: python tests/benchmark.py [rounds] [iterations], by default 11 rounds of 500 iterations each
+Usage: python tests/benchmark.py [rounds] [epochs], by default 11 rounds of 2 epochs each
 
 All programs run in this process. They start from the same weights and train with Adam on batches
 of 64 of the same training images, drawn at random with replacement (`model.fit` shuffles arrays
 instead). In each round each trains for the same number of iterations, in an order that is drawn
-anew; one round before warms up. `model.fit` is at its best with these batches from `tf.data`, 100
+anew; one round before warms up. `model.fit` is at its best with these batches from `tf.data`, 86
 steps per execution and no XLA; PyTorch, where it is installed, with channels-last images and fused
 Adam.
 """
@@ -27,7 +27,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / 'images'))
 from draw_pictures import run_notebook
 
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
-BATCH = 64
+BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
 # Multiplications and additions on a batch, layer by layer: forward, for the gradients of the
 # weights, and for those of the layer's inputs, which the first layer does not need.
 CONV1, CONV2, DENSE = 28 * 28 * 25 * 16, 14 * 14 * 25 * 16 * 36, 1764 * 128 + 128 * 10
@@ -60,7 +60,7 @@ def session_program(tf, train, start):
     return run, num_parameters, lambda images: session.run(logits, {x: images})
 
 
-def fit_program(keras, network, *arrays, **kwargs):
+def fit_program(keras, network, arguments, steps=None, **kwargs):
     """Train by `model.fit`."""
     model = keras.models.clone_model(network)
     model.set_weights(network.get_weights())
@@ -68,7 +68,8 @@ def fit_program(keras, network, *arrays, **kwargs):
     model.compile(optimizer, 'categorical_crossentropy', **kwargs)
 
     def run(iterations):
-        model.fit(*arrays, steps_per_epoch=iterations, verbose=0)
+        epochs = iterations // EPOCH
+        model.fit(*arguments, epochs=epochs, steps_per_epoch=steps, shuffle=not steps, verbose=0)
 
     return run, model.count_params(), model.predict_on_batch
 
@@ -133,32 +134,42 @@ def repeated(tf, kernels, times=1):
 
 
 def kernels_of_an_iteration(tf):
-    """Return functions that run one of TensorFlow's kernels each."""
-    raw, kernels = tf.raw_ops, []
-    conv = {'strides': [1, 1, 1, 1], 'padding': 'SAME'}
+    """Return functions that run one of TensorFlow's kernels each, forward or for a gradient."""
+    conv = partial(tf.nn.conv2d, strides=1, padding='SAME')
+    pool = partial(tf.nn.max_pool2d, ksize=2, strides=2, padding='SAME')
 
-    def pooling(images):  # whose gradient uses what the pooling has found
+    def gradient(function, arrays, i):
         with tf.GradientTape() as tape:
-            tape.watch(images)
-            pooled = tf.nn.max_pool2d(images, 2, 2, 'SAME')
-        return tape.gradient(pooled, images)
+            tape.watch(arrays)
+            result = function(*arrays)
+        return tape.gradient(result, arrays[i])
 
-    for size, channels, depth in [(28, 1, 16), (14, 16, 36)]:
-        shapes = [BATCH, size, size, channels], [5, 5, channels, depth], [BATCH, size, size, depth]
-        x, w, y = map(tf.random.normal, shapes)
-        back = {'out_backprop': y, **conv}
-        kernels += [
-            partial(raw.Conv2D, input=x, filter=w, **conv),
-            partial(raw.Conv2DBackpropFilter, input=x, filter_sizes=w.shape, **back),
-            partial(raw.Conv2DBackpropInput, input_sizes=x.shape, filter=w, **back),
-            partial(pooling, y),
-        ]
-    del kernels[2]  # The images need no gradient.
-    for inputs, outputs in [(1764, 128), (128, 10)]:
-        x, w, y = map(tf.random.normal, ([BATCH, inputs], [inputs, outputs], [BATCH, outputs]))
-        matmuls = [(x, w), (x, y, True), (y, w, False, True)]
-        kernels += [partial(tf.matmul, *arguments) for arguments in matmuls]
-    return kernels
+    kernels = []
+    for function, *shapes in [
+        (conv, (BATCH, 28, 28, 1), (5, 5, 1, 16)),
+        (pool, (BATCH, 28, 28, 16)),
+        (conv, (BATCH, 14, 14, 16), (5, 5, 16, 36)),
+        (pool, (BATCH, 14, 14, 36)),
+        (tf.matmul, (BATCH, 1764), (1764, 128)),
+        (tf.matmul, (BATCH, 128), (128, 10)),
+    ]:
+        arrays = [tf.random.normal(shape) for shape in shapes]
+        kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
+        if function is not pool:  # whose gradient needs what it finds, so that both are run
+            kernels.append(partial(function, *arrays))
+    return kernels[1:]  # The images need no gradient.
+
+
+def interleaved(programs, rounds):
+    """Return the seconds [round, program] that programs take, in an order drawn in each round."""
+    seconds = np.zeros((rounds + 1, len(programs)))
+    for turn in seconds:
+        for i in random.sample(range(len(programs)), len(programs)):
+            begin = time.perf_counter()
+            with capture_output():
+                programs[i]()
+            turn[i] = time.perf_counter() - begin
+    return seconds[1:]  # The first round warms up.
 
 
 def make_programs():
@@ -166,11 +177,12 @@ def make_programs():
     notebook = run_notebook().user_ns
     keras, tf, data, network = (notebook[name] for name in ['keras', 'tf', 'data', 'model'])
     start, train, fit = network.get_weights(), data.train, partial(fit_program, keras, network)
+    arrays, best = (train.images, train.labels, BATCH), {'steps_per_execution': EPOCH // 10}
     programs = {
         OURS: (notebook['optimize'], network.count_params(), network.predict_on_batch),
         "TensorFlow 1's graph, session and feed_dict": session_program(tf, train, start),
-        '`model.fit`, defaults': fit(train.images, train.labels, BATCH),
-        '`model.fit`, best': fit(batches(tf, train), steps_per_execution=100, jit_compile=False),
+        '`model.fit`, defaults': fit(arrays),
+        '`model.fit`, best': fit([batches(tf, train)], EPOCH, jit_compile=False, **best),
     }
     if importlib.util.find_spec('torch'):
         programs['PyTorch, defaults'] = torch_program(train, start, best=False)
@@ -182,10 +194,9 @@ def make_programs():
     return programs, data.test
 
 
-def main(rounds=11, iterations=500):
+def main(rounds=11, epochs=2):
     """Train, and print the table."""
-    assert iterations % 100 == 0, 'model.fit executes 100 steps at once'
-    programs, test = make_programs()
+    (programs, test), iterations = make_programs(), epochs * EPOCH
     processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
     print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
     packages = filter(importlib.util.find_spec, ['tensorflow', 'keras', 'numpy', 'torch'])
@@ -194,21 +205,14 @@ def main(rounds=11, iterations=500):
     print(f'{rounds} rounds of {iterations} iterations; parameters of each program:', *counts)
     assert len(set(counts)) == 1, 'not the same network'
 
-    speeds = {name: [] for name in programs}
-    for _ in range(rounds + 1):
-        for name in random.sample(list(programs), len(programs)):
-            begin = time.perf_counter()
-            with capture_output():
-                programs[name][0](iterations)
-            speeds[name].append(iterations / (time.perf_counter() - begin))
-    speeds = {name: np.array(speed[1:]) for name, speed in speeds.items()}
+    seconds = interleaved([partial(run, iterations) for run, _, _ in programs.values()], rounds)
+    speeds = dict(zip(programs, iterations / seconds.T, strict=True))
     print(f'\n| program | iterations/s | {OURS} to it | of {PRODUCT} | of {KERNELS} | accuracy |')
     print('| --- ' * 6 + '|')
     for name, speed in speeds.items():
         ratio, predict, accuracy = speeds[OURS] / speed, programs[name][2], ''
         if predict:
-            classes = [predict(images).argmax(axis=1) for images in np.split(test.images, 10)]
-            accuracy = f'{(np.concatenate(classes) == test.cls).mean():.1%}'
+            accuracy = f'{(predict(test.images).argmax(axis=1) == test.cls).mean():.1%}'
         spread = f'{np.median(ratio):.2f} ({ratio.min():.2f}–{ratio.max():.2f})'
         limits = [f'{np.median(speed / speeds[limit]):.0%}' for limit in (PRODUCT, KERNELS)]
         print('|', ' | '.join([name, f'{np.median(speed):.0f}', spread, *limits, accuracy]), '|')

@@ -16,8 +16,7 @@ from subprocess import DEVNULL, Popen
 
 import nbformat
 import numpy as np
-from exercises import blocks, replaced
-from reader import NOTEBOOK, environment
+from reader import NOTEBOOK, blocks, environment, replaced
 
 # Each of the solution's first blocks replaces the one line of code that contains the text.
 LINES = ['clear_output()', 'random_seed(', '  train_step(']
@@ -31,12 +30,11 @@ for batch_size in [64, 512]:
 """
 
 
-def notebook_code(edited):
+def code_of(notebook, edited):
     """Return the code of all cells, but for %config, edited as the solution says or not."""
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    code = '\n\n'.join(cell.source for cell in cells if cell.cell_type == 'code')
+    code = '\n\n'.join(cell.source for cell in notebook.cells if cell.cell_type == 'code')
     if edited:
-        solution = blocks({cell.id: cell.source for cell in cells}, 13)
+        solution = blocks({cell.id: cell.source for cell in notebook.cells}, 13)
         for part, block in zip(LINES, solution, strict=False):
             code = replaced(code, part, block)
     return re.sub('^%.*', '', code, flags=re.MULTILINE)
@@ -55,20 +53,18 @@ def start(folder, *codes):
         script = Path(folder, f'{i} of {len(codes)}.py')
         script.write_text(code, encoding='utf-8')
         with script.with_suffix('.txt').open('wb') as log:
-            files = {'stdin': DEVNULL, 'stdout': log, 'stderr': log}
-            processes.append(
-                Popen([sys.executable, script], cwd=NOTEBOOK.parent, env=place, **files)
-            )
+            files = {'stdin': DEVNULL, 'stdout': log, 'stderr': log, 'cwd': NOTEBOOK.parent}
+            processes.append(Popen([sys.executable, script], env=place, **files))
     return processes
 
 
 def speeds(*cores):
     """Let a worker on each core train; return the images a second of all, for both batches."""
-    code = notebook_code(edited=len(cores) > 1).split('\ndef optimize(')[0]
-    pin = 'import os\nos.sched_setaffinity(0, [{}])\n'
+    code = code_of(nbformat.read(NOTEBOOK, as_version=4), edited=len(cores) > 1)
+    code = code.split('\ndef optimize(')[0] + TIMED
+    codes = [f'import os\nos.sched_setaffinity(0, [{core}])\n{code}' for core in cores]
     with tempfile.TemporaryDirectory() as folder:
-        processes = start(folder, *(f'{pin.format(core)}{code}{TIMED}' for core in cores))
-        assert not any([process.wait() for process in processes]), 'A worker has failed.'
+        assert not any([p.wait() for p in start(folder, *codes)]), 'A worker has failed.'
         logs = [log.read_text(encoding='utf-8') for log in Path(folder).glob('*.txt')]
     return sum(np.array(re.findall('Images/s: (.*)', log), float) for log in logs)
 

@@ -1,6 +1,8 @@
-"""Run the notebook, shortened, on all Pythons with the lowest and highest versions allowed."""
+"""Runs the notebook, shortened, with the lowest and the highest versions that are allowed.
 
-import os
+Usage: python tests/measure_versions.py [pythons], by default those of pyenv from 3.10 on.
+"""
+
 import re
 import subprocess
 import sys
@@ -8,52 +10,32 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / 'notebooks/03_Keras_Sequential.ipynb'
+import nbformat
+from reader import ROOT, shortened, text
+
 PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
+CELL = f"""import importlib.metadata, platform
+print(platform.python_version(), *map(importlib.metadata.version, {PACKAGES}), sep=' | ')"""
 
-
-def run(*command):
-    """Return what a command prints, or raise an error."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def interpreters():
-    """Return the Pythons named as arguments, and one of each version of pyenv's and on PATH."""
-    folders = [*Path.home().glob('.pyenv/versions/*/bin'), *map(Path, os.get_exec_path())]
-    paths = [[folder / f'python3.{minor}' for folder in folders] for minor in range(10, 15)]
-    return sys.argv[1:] + [found[0] for p in paths if (found := [*filter(Path.exists, p)])]
-
-
-def measure(python, resolution, folder):
-    """Return the versions, seconds, accuracy and number of stderr outputs in a new environment."""
-    run(python, '-m', 'venv', folder / 'venv')
-    module = [folder / 'venv/bin/python', '-m']
-    run(*module, 'pip', 'install', 'uv')
-    options = ['--only-binary=:all:', '--resolution', resolution, '-o', folder / 'versions.txt']
-    run(*module, 'uv', 'pip', 'compile', ROOT / 'requirements.txt', *options)
-    run(*module, 'pip', 'install', '-r', folder / 'versions.txt')
-    source, count = re.subn('(num_iterations=9)0{2,3}', r'\1', NOTEBOOK.read_text())
-    assert count == 2, 'The two long trainings are not in the notebook.'
-    copy = folder / 'copy.ipynb'
-    copy.write_text(source)
-    (folder / 'data').symlink_to(ROOT / 'data')
-    start = time.time()
-    run(*module, 'nbconvert', '--to=notebook', '--execute', '--inplace', copy)
-    seconds = round(time.time() - start)
-    result, versions = copy.read_text(), (folder / 'versions.txt').read_text()
-    accuracy = re.findall(r'Accuracy on Test-Set: ([\d.]+%)', result)[-1]
-    cells = [re.search(rf'(?m)^{name}==(\S+)', versions)[1] for name in PACKAGES]
-    return [*cells, seconds, accuracy, result.count('"name": "stderr"') or 'none']
-
-
-print('| Python | allowed | ' + ' | '.join([*PACKAGES, 'seconds', 'accuracy', 'stderr |']))
+print('| Python |', ' | '.join(PACKAGES), '| allowed | seconds | accuracy | stderr |')
 print('| --- ' * 10 + '|')
-for python in interpreters():
-    for resolution in ['lowest-direct', 'highest']:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                cells = measure(python, resolution, Path(folder))
-            except subprocess.CalledProcessError as error:
-                cells = [error.stderr.strip().rpartition('\n')[2]]
-        print('|', run(python, '-V').split()[1], '|', resolution, *(f'| {c}' for c in cells), '|')
+pythons = sys.argv[1:] or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
+for python, allowed in [(p, allowed) for p in pythons for allowed in ('lowest-direct', 'highest')]:
+    command = [Path(sys.executable).with_name('uv'), 'run', '--isolated', '--no-project']
+    command += ['--no-build', f'--python={python}', f'--resolution={allowed}']
+    command += [f'--with-requirements={ROOT}/requirements.txt']
+    notebook = shortened()
+    notebook.cells.append(nbformat.v4.new_code_cell(CELL))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, 'copy.ipynb')
+        nbformat.write(notebook, copy)
+        Path(folder, 'data').symlink_to(ROOT / 'data')
+        subprocess.run([*command, 'true'], check=True)  # Installs all.
+        start = time.time()
+        subprocess.run([*command, 'jupyter', 'execute', '--inplace', copy], check=True)
+        seconds, notebook = time.time() - start, nbformat.read(copy, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get('outputs', [])]
+    accuracy = re.findall(r'Accuracy on Test-Set: ([\d.]+%)', text(outputs))[-1]
+    errors = [output.text for output in outputs if output.get('name') == 'stderr']
+    versions = text(notebook.cells[-1].outputs).strip()
+    print('|', versions, '|', allowed, f'| {seconds:.0f} | {accuracy} | {errors or "none"} |')

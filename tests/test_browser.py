@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -14,18 +13,17 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from reader import NOTEBOOK, ROOT, environment, shortened
 
-NUMBERED = re.compile(r'\[\d+\]')
 RED = '[data-mime-type="application/vnd.jupyter.stderr"]'  # errors are marked so, too
 LONGEST = 'performance-10000-optimize'
 BOOK = shortened()
-SOURCES = {cell.id: cell.source for cell in BOOK.cells}
+IDS = [cell.id for cell in BOOK.cells]
 CODE = [cell.id for cell in BOOK.cells if cell.cell_type == 'code']
 END = 900_000  # milliseconds; a generous end to any wait
 
 
 def find(page, cell_id, part):
     """Find a part of a cell."""
-    return page.locator('.jp-Notebook .jp-Cell').nth([*SOURCES].index(cell_id)).locator(part)
+    return page.locator('.jp-Notebook .jp-Cell').nth(IDS.index(cell_id)).locator(part)
 
 
 def output(page, cell_id):
@@ -45,11 +43,11 @@ def start(page, cell_id, entry=None):
     """Run cells from a cell on by an entry of the menu, or this one by Ctrl+Enter."""
     prompt = find(page, cell_id, '.jp-InputPrompt')
     before = prompt.text_content()
+    find(page, cell_id, '.cm-content').click()
     if entry:
         page.get_by_role('menuitem', name='Run', exact=True).click()
         page.locator('.lm-Menu-itemLabel').get_by_text(entry, exact=True).click()
     else:
-        find(page, cell_id, '.cm-content').click()
         page.keyboard.press('Control+Enter')
     expect(prompt).not_to_have_text(before)
 
@@ -60,33 +58,14 @@ def wait_for_end(page):
     page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for()
 
 
-def run_all(page, first=CODE[0], entry='Run All Cells'):
-    """Run the cells from a first one on: none gives an error, and all pictures can be seen."""
-    start(page, first, entry)
-    wait_for_end(page)
-    assert page.locator(RED).all_text_contents() == []
-    for cell_id in CODE[CODE.index(first) :]:
-        expect(find(page, cell_id, '.jp-InputPrompt')).to_have_text(NUMBERED)
-    for cell_id in ['flowchart', 'plot-few-code', 'curve-code', 'output-conv2-code']:
-        expect(find(page, cell_id, 'img')).to_be_visible()
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """Open Chromium without a window; without Chromium skip, but in CI fail."""
+@pytest.fixture(scope='module', params=['lab', 'notebook'])
+def page(request, tmp_path_factory):
+    """Open a shortened copy of the notebook by README's command; skip without Chromium."""
     chromium = shutil.which('chromium') or shutil.which('chromium-browser')
     if not chromium and not os.environ.get('CI'):
         pytest.skip('There is no Chromium: apt-get install chromium')
-    assert chromium
     expect.set_options(timeout=END)
-    with sync_playwright() as playwright:
-        arguments = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
-        yield playwright.chromium.launch(executable_path=chromium, args=arguments)
-
-
-@contextmanager
-def jupyter(app, browser, folder):
-    """Open a shortened copy of the notebook by README's command, in a browser."""
+    folder = tmp_path_factory.mktemp(request.param)
     for name in ['data', 'images', 'notebooks']:
         shutil.copytree(ROOT / name, folder / name)
     nbformat.write(BOOK, folder / NOTEBOOK.relative_to(ROOT))
@@ -95,7 +74,7 @@ def jupyter(app, browser, folder):
     (news / 'notification.jupyterlab-settings').write_text('{"fetchNews": "false"}')
     opening = re.search('bin/jupyter lab (.+)', (ROOT / 'README.md').read_text('utf-8'))[1]
     options = ['--no-browser', '--ip=127.0.0.1', '--port=0', '--allow-root', *opening.split()]
-    command = [Path(sys.executable).parent / 'jupyter', app, *options]
+    command = [Path(sys.executable).parent / 'jupyter', request.param, *options]
     place = environment(HOME=str(folder), JUPYTER_RUNTIME_DIR=str(folder / 'runtime'))
     with (folder / 'log').open('w') as log:
         server = subprocess.Popen(command, cwd=folder, env=place, stdout=log, stderr=log)
@@ -104,48 +83,49 @@ def jupyter(app, browser, folder):
         while not (found := [f for f in folder.glob(started) if '</' in f.read_text()]):
             assert server.poll() is None, (folder / 'log').read_text()
             time.sleep(0.1)
-        page = browser.new_page(viewport={'width': 1300, 'height': 900})
-        page.set_default_timeout(END)
-        page.goto(found[0].as_uri())
-        expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(SOURCES))
-        wait_for_end(page)
-        yield page
-        page.close()
+        with sync_playwright() as playwright:
+            arguments = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
+            browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+            page = browser.new_page(viewport={'width': 1300, 'height': 900})
+            page.set_default_timeout(END)
+            page.goto(found[0].as_uri())
+            expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(IDS))
+            wait_for_end(page)
+            yield page
     finally:
         server.terminate()  # which ends its kernels, too
         server.wait()
 
 
-@pytest.fixture(scope='module')
-def lab(browser, tmp_path_factory):
-    with jupyter('lab', browser, tmp_path_factory.mktemp('lab')) as page:
-        run_all(page)
-        yield page
+@pytest.mark.parametrize(
+    ('first', 'entry'), [(CODE[0], 'Run All Cells'), ('model', 'Run Selected Cell and All Below')]
+)
+def test_all_cells_run_and_those_below_an_edited_model_give_new_numbers(page, first, entry):
+    """None gives an error, and all pictures can be seen."""
+    old = output(page, 'performance-pred')
+    if first == 'model':
+        edit(page, 'model', 'relu', 'sigmoid')
+    start(page, first, entry)
+    wait_for_end(page)
+    assert page.locator(RED).all_text_contents() == []
+    for cell_id in CODE[CODE.index(first) :]:
+        expect(find(page, cell_id, '.jp-InputPrompt')).to_have_text(re.compile(r'\[\d+\]'))
+    for cell_id in ['flowchart', 'plot-few-code', 'curve-code', 'output-conv2-code']:
+        expect(find(page, cell_id, 'img')).to_be_visible()
+    assert old != output(page, 'performance-pred')
 
 
-def test_lab_runs_all_cells_and_an_edited_model_gives_new_numbers_below(lab):
-    old = output(lab, 'performance-pred')
-    edit(lab, 'model', 'relu', 'sigmoid')
-    run_all(lab, 'model', 'Run Selected Cell and All Below')
-    assert '[[' in old != output(lab, 'performance-pred')
-
-
-def test_the_stop_button_interrupts_the_training_and_it_can_go_on(lab):
-    edit(lab, LONGEST, '[0-9]+', '90000')
-    start(lab, LONGEST)
-    expect(find(lab, LONGEST, '.jp-OutputArea').first).to_contain_text(re.compile('01, Training'))
-    lab.get_by_role('button', name='Interrupt the kernel').click()
-    expect(find(lab, LONGEST, RED)).to_contain_text('KeyboardInterrupt')
-    wait_for_end(lab)
-    done = int(re.findall(r'Iteration: +(\d+)', output(lab, LONGEST))[-1])
+def test_the_stop_button_interrupts_the_training_and_it_can_go_on(page):
+    edit(page, LONGEST, '[0-9]+', '90000')
+    start(page, LONGEST)
+    expect(find(page, LONGEST, '.jp-OutputArea').first).to_contain_text(re.compile('01, Training'))
+    page.get_by_role('button', name='Interrupt the kernel').click()
+    expect(find(page, LONGEST, RED)).to_contain_text('KeyboardInterrupt')
+    wait_for_end(page)
+    done = int(re.findall(r'Iteration: +(\d+)', output(page, LONGEST))[-1])
     assert done < 80_000
-    edit(lab, LONGEST, '90000', '100')
-    start(lab, LONGEST)
-    wait_for_end(lab)
-    (following,) = re.findall(r'Iteration: +(\d+)', output(lab, LONGEST))
+    edit(page, LONGEST, '90000', '100')
+    start(page, LONGEST)
+    wait_for_end(page)
+    (following,) = re.findall(r'Iteration: +(\d+)', output(page, LONGEST))
     assert int(following) - done in (100, 200)  # what was trained need not have been reported
-
-
-def test_notebook_7_runs_all_cells(browser, tmp_path):
-    with jupyter('notebook', browser, tmp_path) as page:
-        run_all(page)

@@ -1,13 +1,12 @@
 """Two workers train with copies of the notebook that are edited as exercise 13's solution says."""
 
 import os
-import re
 import time
 
 import numpy as np
 import pytest
-from exercises import replaced
-from measure_machines import notebook_code, start
+from measure_machines import code_of, start
+from reader import replaced, shortened
 
 SAVE = """
 np.savez('{0}.npz', *model.get_weights(), drawn=drawn)
@@ -18,12 +17,9 @@ REPEAT = '        indices = tf.gather(drawn, tf.cast(optimizer.iterations, tf.in
 
 
 def training(file, draw, drawn='[]', edited=True):
-    """Return the notebook's code with 20 iterations, which draws the batches in another way."""
-    code = replaced(notebook_code(edited), 'indices = tf.random', draw)
-    few = f'data.test = subset(images_test[:500], cls_test[:500])\ndrawn = {drawn}'
-    code = replaced(code, "print('Size of:')", few)
-    code = re.sub(r'optimize\(num_iterations=\d+', 'optimize(num_iterations=5', code)
-    return code + SAVE.format(file)
+    """Return the shortened notebook's code, which draws the batches in another way."""
+    code = replaced(code_of(shortened(), edited), 'indices = tf.random', draw)
+    return f'import numpy as np\ndrawn = {drawn}\n{code}{SAVE.format(file)}'
 
 
 @pytest.fixture(scope='module')
@@ -57,16 +53,13 @@ def test_both_workers_end_with_the_same_weights_from_different_batches(machines)
 
 def test_the_weights_are_those_of_one_machine_that_gets_both_batches_as_one(machines):
     first, _, single = machines[0]
-    assert single['drawn'].shape == (20, 128)
+    assert single['drawn'].shape == (16, 128)
     for name in set(first) - {'drawn'}:
         np.testing.assert_allclose(first[name], single[name], rtol=0, atol=1e-4)
 
 
-def test_both_workers_print_their_progress(machines):
+def test_both_print_their_progress_and_a_killed_one_stops_the_other_with_an_error(machines):
     for log in machines[1]:
         assert log.count('Optimization Iteration:      1, Training Accuracy:') == 1
         assert log.count('Accuracy on Test-Set:') == 5
-
-
-def test_a_killed_worker_stops_the_other_with_an_error(machines):
     assert 'UnavailableError' in machines[1][0]
