@@ -3,21 +3,15 @@
 Usage: python tests/benchmark.py [rounds] [epochs], by default 11 rounds of 2 epochs each
 
 All programs run in this process. They start from the same weights and train with Adam on batches
-of 64 of the same training images, drawn at random with replacement (`model.fit` shuffles arrays
-instead). In each round each trains for the same number of iterations, in an order that is drawn
-anew; one round before warms up. `model.fit` is at its best with these batches from `tf.data`, 86
-steps per execution and no XLA; PyTorch, where it is installed, with channels-last images and fused
-Adam.
+of the same training images, drawn at random with replacement (`model.fit` shuffles arrays instead).
 """
 
-import importlib.util
 import os
 import random
-import re
 import sys
 import time
 from functools import partial
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +20,14 @@ from IPython.utils.capture import capture_output
 sys.path.append(str(Path(__file__).resolve().parent.parent / 'images'))
 from draw_pictures import run_notebook
 
-OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
 BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
-# Multiplications and additions on a batch, layer by layer: forward, for the gradients of the
-# weights, and for those of the layer's inputs, which the first layer does not need.
-CONV1, CONV2, DENSE = 28 * 28 * 25 * 16, 14 * 14 * 25 * 16 * 36, 1764 * 128 + 128 * 10
-OPERATIONS = 2 * BATCH * (2 * CONV1 + 3 * CONV2 + 3 * DENSE)
+SHELL = run_notebook()
+keras, tf, data, network = (SHELL.user_ns[name] for name in ['keras', 'tf', 'data', 'model'])
+train, start = data.train, network.get_weights()
+images, labels = tf.constant(train.images), tf.constant(train.labels)
 
 
-def session_program(tf, train, start):
+def session_program():
     """Train as the original did: graph, session and feed_dict."""
     v1 = tf.compat.v1
     with tf.Graph().as_default():
@@ -53,110 +46,91 @@ def session_program(tf, train, start):
 
     def run(iterations):
         for _ in range(iterations):
-            indices = np.random.randint(len(train.images), size=BATCH)
+            indices = np.random.randint(len(images), size=BATCH)
             session.run(step, {x: train.images[indices], y: train.labels[indices]})
 
-    num_parameters = sum(variable.shape.num_elements() for variable in weights)
-    return run, num_parameters, lambda images: session.run(logits, {x: images})
+    return run, weights, lambda images: session.run(logits, {x: images})
 
 
-def fit_program(keras, network, arguments, steps=None, **kwargs):
+def draw(_):
+    """Return a random batch for `tf.data`."""
+    indices = tf.random.uniform([BATCH], maxval=len(images), dtype=tf.int32)
+    return tf.gather(images, indices), tf.gather(labels, indices)
+
+
+def fit_program(*arguments, **kwargs):
     """Train by `model.fit`."""
     model = keras.models.clone_model(network)
-    model.set_weights(network.get_weights())
-    optimizer = keras.optimizers.Adam(learning_rate=1e-4, epsilon=1e-8)
-    model.compile(optimizer, 'categorical_crossentropy', **kwargs)
+    model.set_weights(start)
+    model.compile(keras.optimizers.Adam(1e-4, epsilon=1e-8), 'categorical_crossentropy', **kwargs)
 
     def run(iterations):
-        epochs = iterations // EPOCH
-        model.fit(*arguments, epochs=epochs, steps_per_epoch=steps, shuffle=not steps, verbose=0)
+        model.fit(*arguments, epochs=iterations // EPOCH, verbose=0)
 
-    return run, model.count_params(), model.predict_on_batch
-
-
-def batches(tf, train):
-    """Return a data set of random batches."""
-    images, labels = tf.constant(train.images), tf.constant(train.labels)
-
-    def draw(_):
-        indices = tf.random.uniform([BATCH], maxval=len(images), dtype=tf.int32)
-        return tf.gather(images, indices), tf.gather(labels, indices)
-
-    return tf.data.Dataset.counter().map(draw).prefetch(tf.data.AUTOTUNE)
+    return run, model.weights, model.predict_on_batch
 
 
-def torch_program(train, start, best):
+def torch_program(best):
     """Train with PyTorch; at its best, channels-last and with fused Adam."""
     import torch
     from torch import nn
 
+    layers = [nn.Unflatten(1, (1, 28, 28))]
+    for inputs, outputs in [(1, 16), (16, 36)]:
+        layers += [nn.Conv2d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)]
     layout = torch.channels_last if best else torch.contiguous_format
-    network = nn.Sequential(
-        *[nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)],
-        *[nn.Conv2d(16, 36, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)],
-        *[nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)],
-    ).to(memory_format=layout)
-    for parameter, array in zip(network.parameters(), start, strict=True):
+    model = nn.Sequential(*layers).to(memory_format=layout)
+    for parameter, array in zip(model.parameters(), start, strict=True):
         parameter.data.copy_(torch.from_numpy(array.T))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, fused=best)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=best)
     images, cls = torch.from_numpy(train.images), torch.from_numpy(train.cls)
-
-    def forward(images):
-        return network(images.reshape(-1, 1, 28, 28).to(memory_format=layout))
 
     def run(iterations):
         for _ in range(iterations):
             batch = torch.randint(len(images), (BATCH,))
             optimizer.zero_grad()
-            nn.functional.cross_entropy(forward(images[batch]), cls[batch]).backward()
+            nn.functional.cross_entropy(model(images[batch]), cls[batch]).backward()
             optimizer.step()
 
-    num_parameters = sum(parameter.numel() for parameter in network.parameters())
-    return run, num_parameters, lambda x: forward(torch.from_numpy(x)).detach().numpy()
+    return run, list(model.parameters()), lambda x: model(torch.from_numpy(x)).detach().numpy()
 
 
-def repeated(tf, kernels, times=1):
-    """Do as if in an iteration each kernel were to be run so many times."""
+def kernels_program(kernels):
+    """Do as if in an iteration each of TensorFlow's kernels were run once, and alone."""
 
     @tf.function
-    def repeat(kernel, number):
+    def repeat(kernel, times):
         result = kernel()
-        for _ in tf.range(number - 1):
+        for _ in tf.range(times - 1):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             result = kernel()
         return result
 
     def run(iterations):
         for kernel in kernels:
-            repeat(kernel, tf.constant(round(iterations * times)))
+            repeat(kernel, tf.constant(iterations))
 
-    return run, None, None
+    return run, [], None
 
 
-def kernels_of_an_iteration(tf):
-    """Return functions that run one of TensorFlow's kernels each, forward or for a gradient."""
+def kernels_of_an_iteration():
+    """Return functions that run a kernel each, forward or for a gradient."""
     conv = partial(tf.nn.conv2d, strides=1, padding='SAME')
     pool = partial(tf.nn.max_pool2d, ksize=2, strides=2, padding='SAME')
+    functions = {'Conv2D': conv, 'MaxPooling2D': pool, 'Dense': tf.matmul}
 
     def gradient(function, arrays, i):
-        with tf.GradientTape() as tape:
-            tape.watch(arrays)
-            result = function(*arrays)
-        return tape.gradient(result, arrays[i])
+        return tf.gradients(function(*arrays), arrays[i])
 
     kernels = []
-    for function, *shapes in [
-        (conv, (BATCH, 28, 28, 1), (5, 5, 1, 16)),
-        (pool, (BATCH, 28, 28, 16)),
-        (conv, (BATCH, 14, 14, 16), (5, 5, 16, 36)),
-        (pool, (BATCH, 14, 14, 36)),
-        (tf.matmul, (BATCH, 1764), (1764, 128)),
-        (tf.matmul, (BATCH, 128), (128, 10)),
-    ]:
-        arrays = [tf.random.normal(shape) for shape in shapes]
-        kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
-        if function is not pool:  # whose gradient needs what it finds, so that both are run
-            kernels.append(partial(function, *arrays))
+    for layer in network.layers:
+        if function := functions.get(type(layer).__name__):
+            shapes = [(BATCH, *layer.input.shape[1:]), *(w.shape for w in layer.weights[:1])]
+            arrays = [tf.random.normal(shape) for shape in shapes]
+            kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
+            if function is not pool:  # whose gradient needs what it finds, so that both are run
+                kernels.append(partial(function, *arrays))
     return kernels[1:]  # The images need no gradient.
 
 
@@ -172,49 +146,44 @@ def interleaved(programs, rounds):
     return seconds[1:]  # The first round warms up.
 
 
-def make_programs():
-    """Return, by name, how each program trains, counts its parameters and predicts; and the data."""
-    notebook = run_notebook().user_ns
-    keras, tf, data, network = (notebook[name] for name in ['keras', 'tf', 'data', 'model'])
-    start, train, fit = network.get_weights(), data.train, partial(fit_program, keras, network)
-    arrays, best = (train.images, train.labels, BATCH), {'steps_per_execution': EPOCH // 10}
-    programs = {
-        OURS: (notebook['optimize'], network.count_params(), network.predict_on_batch),
-        "TensorFlow 1's graph, session and feed_dict": session_program(tf, train, start),
-        '`model.fit`, defaults': fit(arrays),
-        '`model.fit`, best': fit([batches(tf, train)], EPOCH, jit_compile=False, **best),
-    }
-    if importlib.util.find_spec('torch'):
-        programs['PyTorch, defaults'] = torch_program(train, start, best=False)
-        programs['PyTorch, best'] = torch_program(train, start, best=True)
-    matrix = tf.ones((1024, 1024))
-    product = partial(tf.matmul, matrix, matrix)
-    programs[PRODUCT] = repeated(tf, [product], OPERATIONS / (2 * 1024**3))
-    programs[KERNELS] = repeated(tf, kernels_of_an_iteration(tf))
-    return programs, data.test
-
-
 def main(rounds=11, epochs=2):
     """Train, and print the table."""
-    (programs, test), iterations = make_programs(), epochs * EPOCH
-    processor = re.search('model name.*: (.*)', Path('/proc/cpuinfo').read_text())[1]
+    batches = tf.data.Dataset.range(EPOCH).map(draw).prefetch(tf.data.AUTOTUNE)
+    # How each program trains, its weights, and how it predicts; the limits come last.
+    programs = {
+        'this notebook': (SHELL.user_ns['optimize'], network.weights, network.predict_on_batch),
+        "TensorFlow 1's graph, session and feed_dict": session_program(),
+        '`model.fit`, defaults': fit_program(train.images, train.labels, BATCH),
+        '`model.fit`, best': fit_program(batches, steps_per_execution=86, jit_compile=False),
+    }
+    if find_spec('torch'):
+        programs['PyTorch, defaults'] = torch_program(best=False)
+        programs['PyTorch, best'] = torch_program(best=True)
+    # In the layers, as in this product, there are 976 * 1024 * 626 multiplications for a batch:
+    # 64 * (2 * 28**2 * 25 * 16 + 3 * 14**2 * 25 * 16 * 36 + 3 * 1764 * 128 + 3 * 128 * 10)
+    product = partial(tf.matmul, tf.ones((976, 1024)), tf.ones((1024, 626)))
+    programs['a large matrix product'] = kernels_program([product])
+    programs['the kernels alone'] = kernels_program(kernels_of_an_iteration())
+
+    iterations = epochs * EPOCH
+    processor = Path('/proc/cpuinfo').read_text().split('model name\t: ')[1].split('\n')[0]
     print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
-    packages = filter(importlib.util.find_spec, ['tensorflow', 'keras', 'numpy', 'torch'])
-    print(*(f'{name} {version(name)}' for name in packages), sep=', ')
-    counts = [num_parameters for _, num_parameters, _ in programs.values() if num_parameters]
-    print(f'{rounds} rounds of {iterations} iterations; parameters of each program:', *counts)
-    assert len(set(counts)) == 1, 'not the same network'
+    packages = filter(sys.modules.get, ['tensorflow', 'keras', 'numpy', 'torch'])
+    print(*(f'{name} {sys.modules[name].__version__}' for name in packages), sep=', ')
+    counts = [sum(np.prod(w.shape) for w in weights) for _, weights, _ in programs.values()]
+    print(f'{rounds} rounds of {iterations} iterations; parameters of each program:', *counts[:-2])
+    assert len(set(counts[:-2])) == 1, 'not the same network'
 
     seconds = interleaved([partial(run, iterations) for run, _, _ in programs.values()], rounds)
-    speeds = dict(zip(programs, iterations / seconds.T, strict=True))
-    print(f'\n| program | iterations/s | {OURS} to it | of {PRODUCT} | of {KERNELS} | accuracy |')
-    print('| --- ' * 6 + '|')
-    for name, speed in speeds.items():
-        ratio, predict, accuracy = speeds[OURS] / speed, programs[name][2], ''
+    speeds = iterations / seconds.T
+    print('\n| program | iterations/s | this notebook to it | of a large matrix product |', end=' ')
+    print('of the kernels alone | accuracy |\n' + '| --- ' * 6 + '|')
+    for name, speed in zip(programs, speeds, strict=True):
+        ratio, predict, accuracy = speeds[0] / speed, programs[name][2], ''
         if predict:
-            accuracy = f'{(predict(test.images).argmax(axis=1) == test.cls).mean():.1%}'
+            accuracy = f'{(predict(data.test.images).argmax(axis=1) == data.test.cls).mean():.1%}'
         spread = f'{np.median(ratio):.2f} ({ratio.min():.2f}–{ratio.max():.2f})'
-        limits = [f'{np.median(speed / speeds[limit]):.0%}' for limit in (PRODUCT, KERNELS)]
+        limits = [f'{np.median(speed / limit):.0%}' for limit in speeds[-2:]]
         print('|', ' | '.join([name, f'{np.median(speed):.0f}', spread, *limits, accuracy]), '|')
 
 

@@ -10,16 +10,14 @@ import random
 import re
 import socket
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import PIPE, STDOUT, run
+from tempfile import TemporaryDirectory
 
-import nbformat
 import numpy as np
-from reader import NOTEBOOK, blocks, environment, replaced
+from reader import NOTEBOOK, blocks, environment, replaced, shortened
 
-# Each of the solution's first blocks replaces the one line of code that contains the text.
-LINES = ['clear_output()', 'random_seed(', '  train_step(']
 TIMED = """
 images, labels = tf.constant(data.train.images), tf.constant(data.train.labels)
 for batch_size in [64, 512]:
@@ -30,56 +28,50 @@ for batch_size in [64, 512]:
 """
 
 
-def code_of(notebook, edited):
-    """Return the code of all cells, but for %config, edited as the solution says or not."""
-    code = '\n\n'.join(cell.source for cell in notebook.cells if cell.cell_type == 'code')
+def code_of(edited):
+    """Return the shortened notebook's code, but for %config, edited as the solution says or not."""
+    cells = shortened().cells
+    code = '\n\n'.join(cell.source for cell in cells if cell.cell_type == 'code')
     if edited:
-        solution = blocks({cell.id: cell.source for cell in notebook.cells}, 13)
-        for part, block in zip(LINES, solution, strict=False):
+        solution = blocks({cell.id: cell.source for cell in cells}, 13)
+        for part, block in zip(['clear_output()', 'random_seed(', '  train_step('], solution):
             code = replaced(code, part, block)
     return re.sub('^%.*', '', code, flags=re.MULTILINE)
 
 
-def start(folder, *codes):
-    """Run each code in a process; if there are several, they are workers that train together."""
+def start(*codes):
+    """Run each code in a process, several as workers of a cluster; return what each has printed."""
     sockets = [socket.create_server(('127.0.0.1', 0)) for _ in codes]
     workers = [f'127.0.0.1:{sock.getsockname()[1]}' for sock in sockets]
-    processes = []
-    for i, code in enumerate(codes):
+
+    def work(i):
         sockets[i].close()
         config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': i}}
-        place = environment(MPLBACKEND='agg', PYTHONUTF8='1', PYTHONUNBUFFERED='1')
-        place |= {'TF_CONFIG': json.dumps(config)} if len(codes) > 1 else {}
-        script = Path(folder, f'{i} of {len(codes)}.py')
-        script.write_text(code, encoding='utf-8')
-        with script.with_suffix('.txt').open('wb') as log:
-            files = {'stdin': DEVNULL, 'stdout': log, 'stderr': log, 'cwd': NOTEBOOK.parent}
-            processes.append(Popen([sys.executable, script], env=place, **files))
-    return processes
+        place = environment(TF_CONFIG=json.dumps(config), MPLBACKEND='agg', PYTHONUTF8='1')
+        options = {'env': place, 'cwd': NOTEBOOK.parent, 'stdout': PIPE, 'stderr': STDOUT}
+        script = Path(folder, f'{i}.py')
+        script.write_text(codes[i], encoding='utf-8')
+        return run([sys.executable, '-u', script], encoding='utf-8', timeout=900, **options).stdout
 
-
-def speeds(*cores):
-    """Let a worker on each core train; return the images a second of all, for both batches."""
-    code = code_of(nbformat.read(NOTEBOOK, as_version=4), edited=len(cores) > 1)
-    code = code.split('\ndef optimize(')[0] + TIMED
-    codes = [f'import os\nos.sched_setaffinity(0, [{core}])\n{code}' for core in cores]
-    with tempfile.TemporaryDirectory() as folder:
-        assert not any([p.wait() for p in start(folder, *codes)]), 'A worker has failed.'
-        logs = [log.read_text(encoding='utf-8') for log in Path(folder).glob('*.txt')]
-    return sum(np.array(re.findall('Images/s: (.*)', log), float) for log in logs)
+    with TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+        return list(pool.map(work, range(len(codes))))
 
 
 def main(rounds=5):
     """Measure, and print the medians."""
-    cores, runs = sorted(os.sched_getaffinity(0))[:2], {1: [], 2: []}
-    for _ in range(rounds):
-        for workers in random.sample([1, 2], 2):
-            runs[workers].append(speeds(*cores[:workers]))
-    one, two = map(np.array, runs.values())
+    cores, images = sorted(os.sched_getaffinity(0))[:2], np.zeros((2, rounds, 2))
+    for turn in range(rounds):
+        for number in random.sample([1, 2], 2):
+            code = code_of(edited=number > 1).split('\ndef optimize(')[0] + TIMED
+            pins = [f'import os\nos.sched_setaffinity(0, [{core}])\n' for core in cores[:number]]
+            logs = start(*[pin + code for pin in pins])
+            found = [re.findall('Images/s: (.*)', log) for log in logs]
+            assert all(len(speeds) == 2 for speeds in found), logs
+            images[number - 1, turn] = np.sum(np.array(found, float), axis=0)
     print('| images per worker | one worker | two workers | ratio |\n| --- | --- | --- | --- |')
-    medians = np.median([one, two, two / one], axis=1)
-    for batch, first, second, ratio in zip([64, 512], *medians, strict=True):
-        print(f'| {batch} | {first:.0f} | {second:.0f} | {ratio:.2f} |')
+    medians = np.median([*images, images[1] / images[0]], axis=1)
+    for batch, one, two, ratio in zip([64, 512], *medians, strict=True):
+        print(f'| {batch} | {one:.0f} | {two:.0f} | {ratio:.2f} |')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import nbformat
 from reader import ROOT, shortened, text
 
 PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
-CELL = f"""import importlib.metadata, platform
+VERSIONS = f"""import importlib.metadata, platform
 print(platform.python_version(), *map(importlib.metadata.version, {PACKAGES}), sep=' | ')"""
 
 print('| Python |', ' | '.join(PACKAGES), '| allowed | seconds | accuracy | stderr |')
@@ -24,18 +24,15 @@ for python, allowed in [(p, allowed) for p in pythons for allowed in ('lowest-di
     command = [Path(sys.executable).with_name('uv'), 'run', '--isolated', '--no-project']
     command += ['--no-build', f'--python={python}', f'--resolution={allowed}']
     command += [f'--with-requirements={ROOT}/requirements.txt']
-    notebook = shortened()
-    notebook.cells.append(nbformat.v4.new_code_cell(CELL))
+    versions = subprocess.check_output([*command, 'python', '-c', VERSIONS], text=True).strip()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, 'copy.ipynb')
-        nbformat.write(notebook, copy)
+        nbformat.write(shortened(), copy)
         Path(folder, 'data').symlink_to(ROOT / 'data')
-        subprocess.run([*command, 'true'], check=True)  # Installs all.
         start = time.time()
         subprocess.run([*command, 'jupyter', 'execute', '--inplace', copy], check=True)
         seconds, notebook = time.time() - start, nbformat.read(copy, as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get('outputs', [])]
     accuracy = re.findall(r'Accuracy on Test-Set: ([\d.]+%)', text(outputs))[-1]
     errors = [output.text for output in outputs if output.get('name') == 'stderr']
-    versions = text(notebook.cells[-1].outputs).strip()
     print('|', versions, '|', allowed, f'| {seconds:.0f} | {accuracy} | {errors or "none"} |')

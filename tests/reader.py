@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert.preprocessors import ClearOutputPreprocessor
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / 'notebooks/03_Keras_Sequential.ipynb'
@@ -37,10 +38,7 @@ def shortened():
         assert source.count(old) == 1, f'{old!r} is not once in the notebook'
         source = source.replace(old, new)
     notebook = nbformat.reads(source, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == 'code':
-            cell.update(outputs=[], execution_count=None)
-    return notebook
+    return ClearOutputPreprocessor().preprocess(notebook, {})[0]
 
 
 class Reader:
@@ -53,8 +51,7 @@ class Reader:
 
     def execute(self, source):
         """Run code and return its outputs, none of which may be on stderr."""
-        self.client.nb.cells = [nbformat.v4.new_code_cell(source)]
-        outputs = self.client.execute_cell(self.client.nb.cells[0], 0).outputs
+        outputs = self.client.execute_cell(nbformat.v4.new_code_cell(source), 0).outputs
         assert not [o.text for o in outputs if o.get('name') == 'stderr']
         return outputs
 
@@ -92,9 +89,8 @@ def environment(**variables):
 @contextmanager
 def reading(folder=NOTEBOOK.parent):
     """Open the shortened notebook in a fresh kernel, in a folder."""
-    place = {'metadata': {'path': str(folder)}}
-    client = NotebookClient(shortened(), timeout=900, startup_timeout=900, resources=place)
-    with client.setup_kernel():
+    client = NotebookClient(shortened(), timeout=900, startup_timeout=900)
+    with client.setup_kernel(cwd=str(folder)):
         yield Reader(client)
 
 
@@ -109,42 +105,29 @@ def solved(sources, name):
     return edit(sources['model'], *blocks(sources, number))
 
 
-def replaced(source, part, code, keep=False):
-    """Put code in place of, or below, the one line of source that contains part."""
+def replaced(source, part, *codes, end='', keep=False):
+    """Put codes in place of, or below, the lines that contain part, and of all up to an end."""
     lines = source.split('\n')
-    (place,) = [i for i, line in enumerate(lines) if part in line]
-    lines[place + keep : place + 1] = code.split('\n')
+    places = [i for i, line in enumerate(lines) if part in line]
+    for place, code in zip(places, codes, strict=True):
+        stop = next(i for i in range(place + 1, len(lines)) if end in lines[i])
+        lines[place + keep : stop] = [code]
     return '\n'.join(lines)
-
-
-def renewed(source, code):
-    """Replace the lines that have the same layers' names, or the defaults, as code has."""
-    for lines, part in re.findall(r"((?:l2 =.*\n)?.*(name='\w+'|defaults =).*)", code):
-        source = replaced(source, part, lines)
-    return source
-
-
-def with_layers(source, layers):
-    """Replace all layers between `Reshape` and the last one."""
-    parts = re.fullmatch(r'(.*\n *Reshape\(.*?\n).*?( *Dense\(num_classes.*)', source, re.DOTALL)
-    return f'{parts[1]}{layers}\n{parts[2]}'
 
 
 # For each edit: the exercise, and what to do with the cell and the blocks of code.
 EDITS = {
-    'sigmoid': (1, renewed),
-    'sigmoid in fc1': (2, renewed),
-    'L2': (3, lambda model, top, last, _: renewed(model, f'{top}\n{last}')),
-    'L2 in fc1': (3, lambda model, top, last, single: renewed(model, single)),
+    'sigmoid': (1, lambda cell, line: replaced(cell, 'defaults =', line)),
+    'sigmoid in fc1': (2, lambda cell, line: replaced(cell, 'layer_fc1', line)),
+    'L2': (3, lambda cell, top, last, _: replaced(replaced(cell, 'defaults =', top), 'fc2', last)),
+    'L2 in fc1': (3, lambda cell, top, last, line: replaced(cell, 'layer_fc1', line)),
     'reshape outside': (
         4,
-        lambda model, line, above: (
-            f'{above}\n{replaced(replaced(model, " Input(", line), " Reshape(", "")}'
-        ),
+        lambda cell, line, top: f'{top}\n' + replaced(cell, 'Input', line, end='conv1'),
     ),
-    'dropout': (5, lambda model, line, _: replaced(model, 'layer_fc1', line, keep=True)),
-    'strides': (6, lambda model, lines: renewed(re.sub(r'\n *MaxPooling2D.*', '', model), lines)),
-    '3×3 filters, 32 and 72': (7, renewed),
-    'one more convolution': (8, lambda model, line: replaced(model, 'conv2', line, keep=True)),
-    '8 and 16 filters, no fc1': (9, with_layers),
+    'dropout': (5, lambda cell, line, _: replaced(cell, 'layer_fc1', line, keep=True)),
+    'strides': (6, lambda cell, lines: replaced(cell, 'layer_conv1', lines, end='Flatten')),
+    '3×3 filters, 32 and 72': (7, lambda cell, pair: replaced(cell, 'conv', *pair.split('\n'))),
+    'one more convolution': (8, lambda cell, line: replaced(cell, 'conv2', line, keep=True)),
+    '8 and 16 filters, no fc1': (9, lambda cell, lines: replaced(cell, 'conv1', lines, end='fc2')),
 }

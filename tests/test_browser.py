@@ -17,7 +17,6 @@ RED = '[data-mime-type="application/vnd.jupyter.stderr"]'  # errors are marked s
 LONGEST = 'performance-10000-optimize'
 BOOK = shortened()
 IDS = [cell.id for cell in BOOK.cells]
-CODE = [cell.id for cell in BOOK.cells if cell.cell_type == 'code']
 END = 900_000  # milliseconds; a generous end to any wait
 
 
@@ -33,22 +32,17 @@ def output(page, cell_id):
 
 def edit(page, cell_id, old, new):
     """Double-click a word in a cell's code and type another one."""
-    code = find(page, cell_id, '.cm-content')
-    code.get_by_text(re.compile(rf"^'?{old}'?$")).dblclick()
+    find(page, cell_id, '.cm-content').get_by_text(re.compile(rf"^'?{old}'?$")).dblclick()
     page.keyboard.type(new)
-    expect(code).to_contain_text(new)
 
 
-def start(page, cell_id, entry=None):
-    """Run cells from a cell on by an entry of the menu, or this one by Ctrl+Enter."""
+def start(page, cell_id, entry):
+    """Select a cell and an entry of the menu that runs this cell, and others perhaps."""
     prompt = find(page, cell_id, '.jp-InputPrompt')
     before = prompt.text_content()
     find(page, cell_id, '.cm-content').click()
-    if entry:
-        page.get_by_role('menuitem', name='Run', exact=True).click()
-        page.locator('.lm-Menu-itemLabel').get_by_text(entry, exact=True).click()
-    else:
-        page.keyboard.press('Control+Enter')
+    page.get_by_role('menuitem', name='Run', exact=True).click()
+    page.locator('.lm-Menu-itemLabel').get_by_text(entry, exact=True).click()
     expect(prompt).not_to_have_text(before)
 
 
@@ -75,41 +69,34 @@ def page(request, tmp_path_factory):
     opening = re.search('bin/jupyter lab (.+)', (ROOT / 'README.md').read_text('utf-8'))[1]
     options = ['--no-browser', '--ip=127.0.0.1', '--port=0', '--allow-root', *opening.split()]
     command = [Path(sys.executable).parent / 'jupyter', request.param, *options]
-    place = environment(HOME=str(folder), JUPYTER_RUNTIME_DIR=str(folder / 'runtime'))
-    with (folder / 'log').open('w') as log:
-        server = subprocess.Popen(command, cwd=folder, env=place, stdout=log, stderr=log)
-    try:
-        started = 'runtime/jpserver-file-to-run-*.html'  # leads a browser to the notebook
-        while not (found := [f for f in folder.glob(started) if '</' in f.read_text()]):
-            assert server.poll() is None, (folder / 'log').read_text()
-            time.sleep(0.1)
-        with sync_playwright() as playwright:
-            arguments = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
-            browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-            page = browser.new_page(viewport={'width': 1300, 'height': 900})
+    env = environment(HOME=str(folder), JUPYTER_RUNTIME_DIR=str(folder / 'runtime'))
+    with sync_playwright() as playwright, subprocess.Popen(command, cwd=folder, env=env) as server:
+        try:
+            started = 'runtime/jpserver-file-to-run-*.html'  # leads a browser to the notebook
+            while not (found := [f for f in folder.glob(started) if '</' in f.read_text()]):
+                assert server.poll() is None
+                time.sleep(0.1)
+            page = playwright.chromium.launch(executable_path=chromium).new_page()
             page.set_default_timeout(END)
             page.goto(found[0].as_uri())
             expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(IDS))
             wait_for_end(page)
             yield page
-    finally:
-        server.terminate()  # which ends its kernels, too
-        server.wait()
+        finally:
+            server.terminate()  # which ends its kernels, too
 
 
-@pytest.mark.parametrize(
-    ('first', 'entry'), [(CODE[0], 'Run All Cells'), ('model', 'Run Selected Cell and All Below')]
-)
-def test_all_cells_run_and_those_below_an_edited_model_give_new_numbers(page, first, entry):
+@pytest.mark.parametrize('entry', ['Run All Cells', 'Run Selected Cell and All Below'])
+def test_all_cells_run_and_those_below_an_edited_model_give_new_numbers(page, entry):
     """None gives an error, and all pictures can be seen."""
     old = output(page, 'performance-pred')
-    if first == 'model':
+    if entry != 'Run All Cells':
         edit(page, 'model', 'relu', 'sigmoid')
-    start(page, first, entry)
+    start(page, 'model', entry)
     wait_for_end(page)
     assert page.locator(RED).all_text_contents() == []
-    for cell_id in CODE[CODE.index(first) :]:
-        expect(find(page, cell_id, '.jp-InputPrompt')).to_have_text(re.compile(r'\[\d+\]'))
+    prompts = page.locator('.jp-CodeCell .jp-InputPrompt').all_text_contents()
+    assert prompts and all(re.search(r'\[\d+\]', prompt) for prompt in prompts)
     for cell_id in ['flowchart', 'plot-few-code', 'curve-code', 'output-conv2-code']:
         expect(find(page, cell_id, 'img')).to_be_visible()
     assert old != output(page, 'performance-pred')
@@ -117,15 +104,14 @@ def test_all_cells_run_and_those_below_an_edited_model_give_new_numbers(page, fi
 
 def test_the_stop_button_interrupts_the_training_and_it_can_go_on(page):
     edit(page, LONGEST, '[0-9]+', '90000')
-    start(page, LONGEST)
-    expect(find(page, LONGEST, '.jp-OutputArea').first).to_contain_text(re.compile('01, Training'))
+    start(page, LONGEST, 'Run Selected Cell')
+    expect(find(page, LONGEST, '.jp-OutputArea').first).to_contain_text('01, Training')
     page.get_by_role('button', name='Interrupt the kernel').click()
     expect(find(page, LONGEST, RED)).to_contain_text('KeyboardInterrupt')
     wait_for_end(page)
     done = int(re.findall(r'Iteration: +(\d+)', output(page, LONGEST))[-1])
-    assert done < 80_000
     edit(page, LONGEST, '90000', '100')
-    start(page, LONGEST)
+    start(page, LONGEST, 'Run Selected Cell')
     wait_for_end(page)
     (following,) = re.findall(r'Iteration: +(\d+)', output(page, LONGEST))
     assert int(following) - done in (100, 200)  # what was trained need not have been reported

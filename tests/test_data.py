@@ -1,8 +1,8 @@
 """The data: what is read, and what happens to files that are missing or broken."""
 
-import hashlib
 import re
 import shutil
+from hashlib import sha256
 
 import pytest
 from reader import ROOT, reading
@@ -23,13 +23,13 @@ FAULTS = {
     'a folder': None,
     'not there, and no network': None,
 }
-SPLIT = """
+# Follows the code that splits the data.
+CHECK = """
 for part, name, first, end in [(data.validation, 'train', 0, 5000),
                                (data.train, 'train', 5000, 60000), (data.test, 't10k', 0, 10000)]:
-    contents = [gzip.decompress((data_dir / f'{name}-{kind}-ubyte.gz').read_bytes())
-                for kind in ('images-idx3', 'labels-idx1')]
-    images = np.frombuffer(contents[0], np.uint8, offset=16).reshape(-1, 784)[first:end]
-    cls = np.frombuffer(contents[1], np.uint8, offset=8)[first:end]
+    paths = sorted(data_dir.glob(f'{name}*.gz'))  # that of the images, and that of the labels
+    images, cls = (np.frombuffer(gzip.open(path).read(), np.uint8) for path in paths)
+    images, cls = images[16:].reshape(-1, 784)[first:end], cls[8:][first:end]
     assert part.images.dtype == part.labels.dtype == np.float32 and part.cls.dtype.kind == 'i'
     assert np.array_equal(part.images, images / np.float32(255)) and np.array_equal(part.cls, cls)
     assert np.array_equal(part.labels, np.eye(10)[cls])
@@ -40,8 +40,8 @@ for part, name, first, end in [(data.validation, 'train', 0, 5000),
 def kernel(tmp_path_factory):
     """Give a kernel, in an empty folder, that can read the data."""
     with reading(tmp_path_factory.mktemp('alone')) as reader:
-        reader.cells['load-split-code'] = reader.cells['load-split-code'].replace('[:999]', '')
         reader.run('settings-code', 'imports-code', 'load-read-code', 'load-subset-code')
+        reader.split = reader.cells['load-split-code'].replace('[:999]', '') + CHECK
         yield reader
 
 
@@ -58,23 +58,27 @@ def snapshot(folder):
     return {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in folder.iterdir()}
 
 
-def test_the_files_are_the_published_ones_and_the_parts_have_their_images_in_order(kernel, folder):
-    assert {name: hashlib.sha256((DATA / name).read_bytes()).hexdigest() for name in SUMS} == SUMS
-    kernel.run('load-split-code')
-    kernel.type(SPLIT)
+def test_the_published_files_are_read_from_a_read_only_folder(kernel, folder):
+    """Root may write all the same, so the folder is compared, too."""
+    assert {p.name: sha256(p.read_bytes()).hexdigest() for p in DATA.glob('*.gz')} == SUMS
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555)
+    before = snapshot(folder)
+    kernel.type(kernel.split)
+    folder.chmod(0o755)
+    assert snapshot(folder) == before
 
 
 @pytest.mark.parametrize('name', SUMS)
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_faulty_file_gives_an_error_with_its_name_and_is_left_alone(kernel, folder, fault, name):
-    content = (folder / name).read_bytes()
     (folder / name).unlink()
     if fault == 'a folder':
         (folder / name).mkdir()
     elif FAULTS[fault]:
-        (folder / name).write_bytes(FAULTS[fault](content))
+        (folder / name).write_bytes(FAULTS[fault]((DATA / name).read_bytes()))
     before = snapshot(folder)
-    traceback = kernel.error(kernel.cells['load-split-code'])
+    traceback = kernel.error(kernel.split)
     assert re.search(rf"-+> *\d+ .*read_idx\('{name}'\)", traceback), traceback
     assert snapshot(folder) == before
 
@@ -82,25 +86,12 @@ def test_a_faulty_file_gives_an_error_with_its_name_and_is_left_alone(kernel, fo
 def test_a_missing_file_is_downloaded_and_the_others_are_left_alone(kernel, folder):
     before, missing = snapshot(folder), folder / 'train-images-idx3-ubyte.gz'
     missing.unlink()
-    kernel.type(f'data_url = "{DATA.as_uri()}/"')
-    kernel.run('load-split-code')
-    kernel.type(SPLIT)
+    kernel.type(f'data_url = "{DATA.as_uri()}/"\n{kernel.split}')
     assert [path for path, found in snapshot(folder).items() if found != before[path]] == [missing]
 
 
 def test_the_notebook_alone_downloads_all_into_a_new_folder(kernel):
     kernel.run('load-files')
     kernel.type('assert data_url[:8] == "https://" and not data_dir.exists()')
-    kernel.type(f'data_url = "{DATA.as_uri()}/"')
-    kernel.run('load-split-code')
-    kernel.type(f'{SPLIT}assert len(list(data_dir.iterdir())) == 4')
-
-
-def test_good_files_in_a_read_only_folder_are_read_and_nothing_is_written(kernel, folder):
-    """Root may write all the same, so the folder is compared, too."""
-    for path in (*folder.iterdir(), folder):
-        path.chmod(0o555)
-    before = snapshot(folder)
-    kernel.run('load-split-code')
-    folder.chmod(0o755)
-    assert snapshot(folder) == before
+    kernel.type(f'data_url = "{DATA.as_uri()}/"\n{kernel.split}')
+    kernel.type('assert len(list(data_dir.iterdir())) == 4')
