@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from reader import LINE, NOTEBOOK, ROOT, environment, pictures, text
 
-# What may be written: the result, and what Jupyter, IPython, matplotlib and Keras keep at home.
-WRITTEN = re.compile(r'Übung 1/result\.ipynb|\.(cache|config|ipython|jupyter|keras|local)/')
+# What may be written: the result, what Jupyter, IPython, matplotlib and Keras keep at home, and what
+# TensorFlow leaves in the folder for temporary files.
+WRITTEN = re.compile(
+    r'Übung 1/result\.ipynb|\.(cache|config|ipython|jupyter|keras|local)/|__pycache__/__autograph_'
+)
 NUMBERS = re.compile(r'(\s*(-?\d[\w.:]*%?|\b(True|False)\b)\s*)+')
 BANDS = [(3, 20), (3, 22), (83.5, 90.5), (96, 97.9), (98.6, 100)]
 
