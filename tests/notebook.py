@@ -1,0 +1,96 @@
+"""The notebook's code, run in this process as a reader runs it, cell by cell, edited or not."""
+
+import linecache
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / 'notebooks/03_Keras_Sequential.ipynb'
+BOOK = nbformat.read(NOTEBOOK, as_version=4)
+CODE = {cell.id: cell.source for cell in BOOK.cells if cell.cell_type == 'code'}
+TEXT = {cell.id: cell.source for cell in BOOK.cells if cell.cell_type == 'markdown'}
+
+
+def load(until=None, edits=None):
+    """Run the code cells above the one with the id `until`; return a module with their names.
+
+    edits has sources by the cells' ids, which are run in place of the notebook's.
+    """
+    nb = ModuleType('nb')
+    for cell_id, source in CODE.items():
+        if cell_id == until:
+            break
+        run(nb, cell_id, (edits or {}).get(cell_id, source))
+    return nb
+
+
+def run(nb, cell_id, source=None):
+    """Run one cell among the names of nb, as it is in the notebook or with another source."""
+    source = re.sub('^%.*', '', CODE[cell_id] if source is None else source, flags=re.MULTILINE)
+    # Under this name, tracebacks and the debugger find the cell's lines.
+    name = f'<cell {cell_id}>'
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    before = Path.cwd()
+    os.chdir(NOTEBOOK.parent)
+    try:
+        exec(compile(source, name, 'exec'), vars(nb))
+    finally:
+        os.chdir(before)
+
+
+def replaced(source, old, new):
+    """Return source with the one place where old stands replaced by new."""
+    assert source.count(old) == 1, f'{old!r} is there {source.count(old)} times'
+    return source.replace(old, new)
+
+
+def with_lines(source, lines, first, last=None):
+    """Return source with new lines in place of the line that contains first, or from it to last."""
+    old = source.split('\n')
+    begin = next(i for i, line in enumerate(old) if first in line)
+    end = next(i for i, line in enumerate(old) if (last or first) in line)
+    return '\n'.join([*old[:begin], lines, *old[end + 1 :]])
+
+
+def with_lines_below(source, lines, place):
+    """Return source with new lines below the line that contains place."""
+    line = next(line for line in source.split('\n') if place in line)
+    return with_lines(source, f'{line}\n{lines}', place)
+
+
+def blocks(cell_id):
+    """Return the blocks of Python code in a text cell."""
+    return re.findall(r'```python\n(.*?)\n```', TEXT[cell_id], re.DOTALL)
+
+
+def solutions():
+    """Return the model's cell as the exercises' solutions edit it, by the names of the networks."""
+    model = CODE['model']
+    (sigmoid,) = blocks('exercise-1')
+    (sigmoid_fc1,) = blocks('exercise-2')
+    l2_defaults, l2_last, l2_fc1 = blocks('exercise-3')
+    reshaped_input, reshape_data = blocks('exercise-4')
+    dropout = blocks('exercise-5')[0]
+    (strides,) = blocks('exercise-6')
+    (filters,) = blocks('exercise-7')
+    (convolution,) = blocks('exercise-8')
+    (simplest,) = blocks('exercise-9')
+    conv1, conv2 = filters.split('\n')
+    other_filters = with_lines(with_lines(model, conv1, 'layer_conv1'), conv2, 'layer_conv2')
+    return {
+        'sigmoid': with_lines(model, sigmoid, 'defaults ='),
+        'sigmoid in fc1': with_lines(model, sigmoid_fc1, 'layer_fc1'),
+        'L2': with_lines(with_lines(model, l2_defaults, 'defaults ='), l2_last, 'layer_fc2'),
+        'L2 in fc1': with_lines(model, l2_fc1, 'layer_fc1'),
+        'reshape outside': f'{reshape_data}\n'
+        + with_lines(model, reshaped_input, 'Input', 'Reshape'),
+        'dropout': with_lines_below(model, dropout, 'layer_fc1'),
+        'strides': with_lines(model, f'{strides}\n        Flatten(),', 'layer_conv1', 'Flatten'),
+        '3×3 filters, 32 and 72': other_filters,
+        'one more convolution': with_lines_below(model, convolution, 'layer_conv2'),
+        '8 and 16 filters, no fc1': with_lines(model, simplest, 'layer_conv1', 'layer_fc1'),
+    }
