@@ -3,10 +3,14 @@
 import linecache
 import os
 import re
+from copy import copy
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import matplotlib
 import nbformat
+
+matplotlib.use('agg')  # Pictures are drawn, and no windows are opened.
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / 'notebooks/03_Keras_Sequential.ipynb'
@@ -21,21 +25,39 @@ def load(until=None, edits=None):
     edits has sources by the cells' ids, which are run in place of the notebook's.
     """
     nb = ModuleType('nb')
-    for cell_id, source in CODE.items():
+    for cell_id in CODE:
         if cell_id == until:
             break
-        run(nb, cell_id, (edits or {}).get(cell_id, source))
+        run(nb, cell_id, (edits or {}).get(cell_id))
     return nb
 
 
-def run(nb, cell_id, source=None):
+def fresh(loaded, model=None):
+    """Return the names of `loaded` with functions of their own, and a new model, compiled.
+
+    `loaded` comes from `load` and is not changed; model is the source of the model's cell.
+    """
+    nb = ModuleType('nb')
+    vars(nb).update(vars(loaded))
+    nb.data = SimpleNamespace(**{name: copy(part) for name, part in vars(loaded.data).items()})
+    for cell_id, source in CODE.items():
+        if re.search('^def ', source, re.MULTILINE) and cell_id != 'load-read-code':
+            run(nb, cell_id)
+    for cell_id in ('seed-code', 'inputs-x'):
+        run(nb, cell_id)
+    run(nb, 'model', model)
+    run(nb, 'compile')
+    return nb
+
+
+def run(nb, cell_id, source=None, folder=NOTEBOOK.parent):
     """Run one cell among the names of nb, as it is in the notebook or with another source."""
     source = re.sub('^%.*', '', CODE[cell_id] if source is None else source, flags=re.MULTILINE)
     # Under this name, tracebacks and the debugger find the cell's lines.
     name = f'<cell {cell_id}>'
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     before = Path.cwd()
-    os.chdir(NOTEBOOK.parent)
+    os.chdir(folder)
     try:
         exec(compile(source, name, 'exec'), vars(nb))
     finally:
@@ -65,6 +87,23 @@ def with_lines_below(source, lines, place):
 def blocks(cell_id):
     """Return the blocks of Python code in a text cell."""
     return re.findall(r'```python\n(.*?)\n```', TEXT[cell_id], re.DOTALL)
+
+
+def short_training():
+    """Return edits for `load`: 1 + 4 + 5 + 6 iterations, and 999 images in the test-set."""
+    fewer = {
+        'performance-100-optimize': ('99', '4'),
+        'performance-1000-optimize': ('900', '5'),
+        'performance-10000-optimize': ('9000', '6'),
+        'load-split-code': ('(images_test, cls_test)', '(images_test[:999], cls_test[:999])'),
+    }
+    return {cell_id: replaced(CODE[cell_id], *change) for cell_id, change in fewer.items()}
+
+
+def tiny_model():
+    """Return the model's cell without convolutions and with 16 features, for a quick training."""
+    layers = "        Flatten(),\n        Dense(16, name='layer_fc1', **defaults),"
+    return with_lines(CODE['model'], layers, 'layer_conv1', 'layer_fc1')
 
 
 def solutions():

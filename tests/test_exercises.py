@@ -1,86 +1,325 @@
-"""Each exercise's solution, typed into the notebook, does as it should; so do odd networks."""
+"""The exercises' solutions, typed into the notebook, do as they should; so do odd networks."""
 
+import multiprocessing
 import re
+from concurrent.futures import ProcessPoolExecutor
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
-from reader import EDITS, SPY, blocks, reading, replaced, solved
+from PIL import Image, ImageDraw
 
+from tests.notebook import (
+    CODE,
+    TEXT,
+    blocks,
+    fresh,
+    load,
+    replaced,
+    run,
+    short_training,
+    solutions,
+    tiny_model,
+    with_lines,
+)
+
+SOLUTIONS = solutions()
 CONV = "        Conv2D({}, 5, name='layer_conv{}', **defaults | {{'activation': None}}),\n"
 NORM = '        keras.layers.BatchNormalization(), MaxPooling2D(2, 2),\n'
 FC = "        Flatten(), Dense(64, name='layer_fc1', **defaults),"
-NETWORKS = {
+ODD_NETWORKS = {
     'no convolution': FC,
     'one convolution': CONV.format(3, 1) + FC,
     'three convolutions': CONV.format(3, 1) + CONV.format(4, 3) + CONV.format(5, 2) + FC,
     'no hidden layer': '        Flatten(),',
     'batch normalization': CONV.format(7, 1) + NORM + CONV.format(5, 2) + NORM + FC,
 }
-# What must be true when an edited network has been run down to the end.
-CHECKS = {
-    'sigmoid': "activations == ['sigmoid', 'sigmoid', 'sigmoid', 'softmax']",
-    'sigmoid in fc1': "activations == ['relu', 'relu', 'sigmoid', 'softmax']",
-    'L2': 'np.isclose(sum(model.losses), 1e-3 * sum(np.sum(kernel**2) for kernel in kernels))',
-    'L2 in fc1': 'np.isclose(sum(model.losses), 1e-3 * np.sum(kernels[2] ** 2))',
-    'reshape outside': """model.input_shape[1:] == data.test.images.shape[1:] == (28, 28, 1)
-plain.set_weights(model.get_weights())
-assert np.allclose(model(data.test.images[:9]), plain(x), atol=1e-6)""",
-    'strides': 'not any(isinstance(layer, MaxPooling2D) for layer in model.layers)',
-    '3×3 filters, 32 and 72': '[k.shape for k in kernels[:2]] == [(3, 3, 1, 32), (3, 3, 32, 72)]',
-    'one more convolution': 'plot_conv_output("layer_conv3", image) is None',
-    '8 and 16 filters, no fc1': 'model.count_params() == 11274',
-}
-AFTER = """
-activations = [layer.activation.__name__ for layer in model.layers if hasattr(layer, 'activation')]
-kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, 'kernel')]
-assert [*history.test] == [0, 1, 5, 10, 16] and """
 
 
-@pytest.fixture(scope='module')
-def reader():
-    """Give a kernel in which all cells down to the model's have been run."""
-    with reading() as reader:
-        reader.run(*reader.ids[: reader.ids.index('model') + 1])
-        # Drawing is for other tests to see.
-        reader.type("plain, plt.show = model, lambda: plt.close('all')")
-        yield reader
+@pytest.fixture
+def solved(loaded, monkeypatch):
+    """Return a function that runs a model's cell and those below it, and returns the names."""
+    monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
+
+    def run_to_the_end(model):
+        nb = fresh(loaded, model)
+        ids = list(CODE)
+        for cell_id in ids[ids.index('model') + 1 :]:
+            missing = missing_layer(CODE[cell_id], model)
+            if missing and f"'{missing}')" in CODE[cell_id]:
+                # The text says that the error names the layer.
+                with pytest.raises(ValueError, match=missing):
+                    run(nb, cell_id)
+            elif not missing:
+                run(nb, cell_id, short_training().get(cell_id))
+        assert [*nb.history.test] == [0, 1, 5, 10, 16]
+        assert [*nb.history.train] == [1]
+        return nb
+
+    return run_to_the_end
 
 
-@pytest.mark.parametrize('name', [*EDITS, *NETWORKS])
-def test_an_edited_network_is_trained_and_tested_down_to_the_end(reader, name):
-    """Where layers are missing, the cells that plot them alone raise Keras' own error."""
-    if name in EDITS:
-        model = solved(reader.cells, name)
-    else:
-        model = replaced(reader.cells['model'], 'layer_conv1', NETWORKS[name], end='layer_fc2')
-    reader.run('load-split-code')
-    reader.execute(model)
-    for code in [reader.cells[i] for i in reader.ids[reader.ids.index('model') + 1 :]]:
-        missing = re.search(r"layer_conv\d(?=')", code)
-        if missing and missing[0] not in model:
-            assert f'No such layer: {missing[0]}. Existing layers are' in reader.error(code)
-        elif 'weights_start[' not in code or 'layer_conv1' in model:
-            reader.execute(code)
-    reader.type(AFTER + CHECKS.get(name, 'True'))
+def missing_layer(source, model):
+    """Return the name of the convolutional layer that a cell needs and a model lacks, if any."""
+    needed = re.search(r'(layer|weights|start)_(conv\d)', source)
+    if needed and f'layer_{needed[2]}' not in model:
+        return f'layer_{needed[2]}'
+    return None
 
 
-def test_exercise_5_prints_that_dropout_is_active_in_training_alone(reader):
-    reader.execute(solved(reader.cells, 'dropout'))
-    printed = reader.type(blocks(reader.cells, 5)[1])
-    assert re.fullmatch(r'training=True: 0\.0*[1-9]\d*\ntraining=False: 0\.0\n', printed)
+def activations(nb):
+    """Return the names of the layers' activation functions."""
+    names = ['layer_conv1', 'layer_conv2', 'layer_fc1', 'layer_fc2']
+    return [nb.model.get_layer(name).activation.__name__ for name in names]
 
 
-def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(reader):
-    reader.run('load-split-code', 'train-code', 'optimize-code')
-    reader.type(SPY)
-    for model in (reader.cells['model'], solved(reader.cells, 'strides')):
-        for code in (reader.cells['seed-code'], model, reader.cells['compile'], 'optimize(3)'):
-            reader.execute(code)
-    reader.type('drawn = np.array([images for images, _ in seen])')
-    reader.type('assert len(drawn) == 6 and (drawn[:3] == drawn[3:]).all()')
+def kernels(nb):
+    """Return the weights of the layers that have some, without the biases."""
+    return [layer.kernel.numpy() for layer in nb.model.layers if hasattr(layer, 'kernel')]
 
 
-def test_exercise_10_prints_the_biases_of_the_layers(reader):
-    reader.run('model')
-    reader.type('model.set_weights([np.random.random(w.shape) for w in model.get_weights()])')
-    expected = 'for i in (1, 2): print(f"layer_conv{i}", model.get_weights()[2 * i - 1])'
-    assert reader.type(blocks(reader.cells, 10)[0]) == reader.type(expected)
+def test_exercise_1_has_sigmoid_in_all_layers_but_the_last(solved):
+    nb = solved(SOLUTIONS['sigmoid'])
+    assert activations(nb) == ['sigmoid', 'sigmoid', 'sigmoid', 'softmax']
+
+
+def test_exercise_2_has_sigmoid_in_one_layer(solved):
+    nb = solved(SOLUTIONS['sigmoid in fc1'])
+    assert activations(nb) == ['relu', 'relu', 'sigmoid', 'softmax']
+
+
+def test_exercise_3_has_an_l2_penalty_on_the_weights_of_all_layers(solved):
+    nb = solved(SOLUTIONS['L2'])
+    expected = [1e-3 * np.sum(kernel**2) for kernel in kernels(nb)]
+    assert [float(loss) for loss in nb.model.losses] == pytest.approx(expected, rel=1e-4)
+    assert len(expected) == 4
+
+
+def test_exercise_3_has_an_l2_penalty_on_the_weights_of_one_layer(solved):
+    nb = solved(SOLUTIONS['L2 in fc1'])
+    expected = 1e-3 * np.sum(nb.model.get_layer('layer_fc1').kernel.numpy() ** 2)
+    assert [float(loss) for loss in nb.model.losses] == pytest.approx([expected], rel=1e-4)
+
+
+def test_exercise_4_gives_the_same_probabilities_without_the_reshape_layer(loaded, solved):
+    nb = solved(SOLUTIONS['reshape outside'])
+    assert nb.model.input_shape == (None, 28, 28, 1)
+    assert 'Reshape' not in [type(layer).__name__ for layer in nb.model.layers]
+    for part in [nb.data.train, nb.data.validation, nb.data.test]:
+        assert part.images.shape == (len(part.cls), 28, 28, 1)
+    plain = fresh(loaded)
+    plain.model.set_weights(nb.model.get_weights())
+    images = plain.data.test.images
+    y_pred = plain.model.predict(images, verbose=0)
+    assert np.allclose(nb.model.predict(nb.data.test.images, verbose=0), y_pred, atol=1e-5)
+    assert np.allclose(nb.model(nb.x), y_pred[:9], atol=1e-5)
+
+
+def test_exercise_5_prints_that_dropout_is_active_in_training_alone(solved, capsys):
+    nb = solved(SOLUTIONS['dropout'])
+    layers = [type(layer).__name__ for layer in nb.model.layers]
+    assert layers[layers.index('Dropout') - 1 :] == ['Dense', 'Dropout', 'Dense']
+    capsys.readouterr()
+    run(nb, 'exercise-5', blocks('exercise-5')[1])
+    printed = capsys.readouterr().out
+    assert re.fullmatch(r'training=True: (0\.\d+)\ntraining=False: 0\.0\n', printed)
+    assert float(printed.split()[1]) > 0.001
+
+
+def test_exercise_6_has_strides_in_place_of_pooling(solved):
+    nb = solved(SOLUTIONS['strides'])
+    assert 'MaxPooling2D' not in [type(layer).__name__ for layer in nb.model.layers]
+    shapes = [nb.model.get_layer(name).output.shape[1:] for name in ['layer_conv1', 'layer_conv2']]
+    assert shapes == [(14, 14, 16), (7, 7, 36)]
+
+
+def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(loaded):
+    nb = fresh(loaded)
+    batches = []
+    step = nb.train_step
+
+    def noting_step(images, labels):
+        nb.tf.py_function(lambda batch: batches.append(batch.numpy()), [images], [])
+        step(images, labels)
+
+    nb.train_step = noting_step
+    for model in [CODE['model'], SOLUTIONS['strides']]:
+        for source in ['keras.utils.set_random_seed(3)', model, CODE['compile']]:
+            run(nb, 'exercise-6', source)
+        nb.optimize(2)
+    assert len(batches) == 4
+    assert np.array_equal(batches[0], batches[2]) and np.array_equal(batches[1], batches[3])
+    assert not np.array_equal(batches[0], batches[1])
+
+
+def test_exercise_7_has_other_filters(solved):
+    nb = solved(SOLUTIONS['3×3 filters, 32 and 72'])
+    assert [kernel.shape for kernel in kernels(nb)[:2]] == [(3, 3, 1, 32), (3, 3, 32, 72)]
+    assert nb.model.count_params() == 474_130
+
+
+def test_exercise_8_has_one_more_convolution_which_can_be_plotted(solved, monkeypatch):
+    nb = solved(SOLUTIONS['one more convolution'])
+    assert nb.model.get_layer('layer_conv3').output.shape[1:] == (14, 14, 64)
+    assert nb.model.count_params() == 438_478
+    monkeypatch.setattr(plt, 'show', lambda: None)
+    nb.plot_conv_output('layer_conv3', nb.image)
+    assert len(plt.gcf().axes) == 64 + 1
+    plt.close('all')
+    nb.plot_conv_weights(nb.get_weights_variable('layer_conv3'), input_channel=35)
+    assert len(plt.gcf().axes) == 64 + 1
+    plt.close('all')
+
+
+def test_exercise_9_has_less_than_5_percent_of_the_parameters(solved):
+    nb = solved(SOLUTIONS['8 and 16 filters, no fc1'])
+    assert nb.model.count_params() == 11_274
+    assert 'layer_fc1' not in [layer.name for layer in nb.model.layers]
+
+
+def test_exercise_10_prints_the_biases_of_the_layers(ours, capsys):
+    ours.model.set_weights([np.random.random(w.shape) for w in ours.model.get_weights()])
+    (print_biases,) = blocks('exercise-10')
+    run(ours, 'exercise-10', print_biases)
+    words = capsys.readouterr().out.replace('[', ' ').replace(']', ' ').split()
+    assert [words[0], words[17]] == ['layer_conv1', 'layer_conv2']
+    biases = [ours.model.get_weights()[i] for i in (1, 3)]
+    assert [float(word) for word in words[1:17]] == pytest.approx(biases[0], abs=1e-6)
+    assert [float(word) for word in words[18:]] == pytest.approx(biases[1], abs=1e-6)
+
+
+# Exercise 13: several machines, or several GPUs of one
+
+
+def several_gpus():
+    """Return edits for `load` by the solution, with two halves of a CPU in place of two GPUs."""
+    imports, _, step, split = blocks('exercise-13')
+    imports = replaced(
+        imports,
+        'tf.distribute.MultiWorkerMirroredStrategy()',
+        "tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])",
+    )
+    halves = '[tf.config.LogicalDeviceConfiguration()] * 2'
+    configuration = (
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        f'tf.config.set_logical_device_configuration(cpu, {halves})\n'
+    )
+    with_tape = next(line for line in CODE['train-code'].split('\n') if 'with tf.' in line)
+    return {
+        'imports-code': with_lines(CODE['imports-code'], configuration + imports, 'clear_output()'),
+        'train-code': replaced(CODE['train-code'], with_tape, f'{split}\n{with_tape}'),
+        'optimize-code': with_lines(CODE['optimize-code'], step, 'step = '),
+    }
+
+
+def first_iterations(edits):
+    """Return what five iterations make of a quick model, and how many devices took part."""
+    nb = load(until='performance-pred', edits={'model': tiny_model(), **edits})
+    for cell_id in ['train-code', 'batches-code', 'optimize-code']:
+        run(nb, cell_id, edits.get(cell_id))
+    nb.optimize(5)
+    devices = nb.tf.distribute.get_strategy().num_replicas_in_sync
+    return [weight.tolist() for weight in nb.model.get_weights()], devices
+
+
+def test_exercise_13_gives_the_same_weights_on_several_gpus():
+    """The devices have to be set before TensorFlow begins, so this takes another process."""
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        divided, devices = pool.submit(first_iterations, several_gpus()).result()
+    plain, _ = first_iterations({})
+    assert devices == 2
+    for weight, expected in zip(divided, plain, strict=True):
+        assert np.allclose(weight, expected, atol=5e-6)
+
+
+# Exercise 14: an image of your own
+
+
+def draw_digit(path, lines, size, width, ink=0, paper=255):
+    """Save a picture of lines between places, which are parts of its size."""
+    picture = Image.new('RGB', size, (paper, paper, paper))
+    pen = ImageDraw.Draw(picture)
+    for points in lines:
+        places = [(x * size[0], y * size[1]) for x, y in points]
+        pen.line(places, fill=(ink, ink, ink), width=width, joint='curve')
+    picture.save(path)
+
+
+@pytest.mark.parametrize(
+    ('lines', 'size', 'width', 'ink', 'paper'),
+    [
+        ([[(0.55, 0.1), (0.9, 0.1), (0.7, 0.6)]], (400, 300), 20, 0, 255),
+        ([[(0.2, 0.5), (0.22, 0.95)]], (200, 320), 16, 0, 255),
+        ([[(0.1, 0.6), (0.5, 0.65)], [(0.1, 0.6), (0.1, 0.8)]], (900, 500), 40, 40, 225),
+        ([[(0.3, 0.2), (0.3, 0.5), (0.7, 0.5)], [(0.6, 0.3), (0.6, 0.9)]], (64, 64), 5, 0, 200),
+    ],
+    ids=['seven at the upper right', 'one at the lower left', 'wide, gray paper', 'small four'],
+)
+def test_exercise_14_reads_a_digit_in_the_form_of_mnist(
+    nb, tmp_path, lines, size, width, ink, paper
+):
+    read_digit, _ = blocks('exercise-14')
+    run(nb, 'exercise-14', read_digit)
+    draw_digit(tmp_path / 'digit.png', lines, size, width, ink, paper)
+    image = nb.read_digit(tmp_path / 'digit.png')
+    assert image.shape == (1, 784) and image.dtype == np.float32
+    picture = image.reshape(28, 28)
+    assert picture.min() == 0 and 0.9 < picture.max() <= 1
+    rows, columns = np.nonzero(picture)
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert 19 <= max(height, width) <= 20
+    points = np.array(lines[0] + lines[-1]) * size
+    drawn_width, drawn_height = np.ptp(points, axis=0)
+    assert (height > width) == (drawn_height > drawn_width)
+    center = [np.average(places, weights=picture[rows, columns]) for places in (rows, columns)]
+    assert center == pytest.approx([13.5, 13.5], abs=1)
+    # Not turned, nor mirrored: what was drawn is where ink is now.
+    drawn = np.array(Image.open(tmp_path / 'digit.png').convert('L')) < (ink + paper) / 2
+    top, left = np.argwhere(drawn).min(axis=0)
+    bottom, right = np.argwhere(drawn).max(axis=0) + 1
+    part = Image.fromarray(drawn[top:bottom, left:right]).resize((width, height))
+    box = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert np.mean((box > 0.5) == np.array(part)) > 0.85
+
+
+def test_exercise_14_prints_the_three_largest_probabilities(nb, tmp_path, capsys):
+    read_digit, show = blocks('exercise-14')
+    draw_digit(tmp_path / 'digit.png', [[(0.3, 0.2), (0.6, 0.2), (0.4, 0.8)]], (280, 280), 25)
+    nb.optimize(100)
+    capsys.readouterr()
+    run(nb, 'exercise-14', read_digit)
+    run(nb, 'exercise-14', show, folder=tmp_path)
+    y_pred = nb.model(nb.read_digit(tmp_path / 'digit.png')).numpy()[0]
+    best = np.argsort(-y_pred)[:3]
+    expected = ''.join(f'{cls}: {100 * y_pred[cls]:.1f}%\n' for cls in best)
+    assert capsys.readouterr().out == expected
+    (ax,) = plt.gcf().axes
+    assert ax.get_xlabel() == 'True: ?'
+    assert np.allclose(ax.images[0].get_array().squeeze(), nb.own_image.reshape(28, 28))
+
+
+# Other code in the exercises
+
+
+def test_the_accuracy_on_the_validation_set_takes_one_line(nb):
+    (line,) = blocks('exercises')
+    predicted = np.argmax(nb.model(nb.data.validation.images), axis=1)
+    nb.data.validation.cls = np.where(np.arange(5000) % 10, predicted, predicted + 1)
+    assert eval(line, vars(nb)) == pytest.approx(0.9)
+
+
+def test_all_code_in_the_text_is_run_by_a_test():
+    """A new block of code in the text needs a test, and a place in this list."""
+    training = ['optimize', 'close']
+    exercises = [f'exercise-{number}' for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14)]
+    with_code = [cell_id for cell_id in TEXT if blocks(cell_id)]
+    assert with_code == [*training, 'exercises', *exercises]
+
+
+@pytest.mark.parametrize('name', ODD_NETWORKS)
+def test_odd_networks_are_trained_and_tested_down_to_the_end(solved, name):
+    nb = solved(with_lines(CODE['model'], ODD_NETWORKS[name], 'layer_conv1', 'layer_fc1'))
+    assert nb.model.output_shape == (None, 10)
+    start, now = nb.weights_start['layer_fc2'][0], nb.model.get_layer('layer_fc2').kernel.numpy()
+    assert 1e-4 < np.abs(now - start).max() < 1e-2

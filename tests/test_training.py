@@ -1,177 +1,651 @@
-"""The network and its training: by hand, rerun, edited, interrupted, and repeated."""
+"""The networks, their first weights, and what training does with them."""
 
+import logging
 import re
+import tracemalloc
+from inspect import isgenerator
+from itertools import islice
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from reader import LINE, SPY, pictures, reading, replaced, text
 
-# TensorFlow warns when models are trained so shortly that few calls fall on each new graph.
-OTHER = re.compile(r'Time usage: \d:\d\d:\d\d\n|WARNING:tensorflow:.*retracing.*\n')
-HELPERS = """
-from unittest.mock import patch
-whole, first = (data.train, data.test), history
-now = lambda model: np.concatenate([w.ravel() for w in model.get_weights()])
-right = lambda x, y: (np.argmax(model(x, training=False), axis=1) == np.argmax(y, axis=1)).mean()
-count = lambda: int(model.optimizer.iterations)
-"""
-CHECKS = {
-    'first weights are from He, the last from Glorot, and biases are zero': """
-exec(cells['model'])
-limits = [2 * np.sqrt(2 / n) / 0.8796 for n in (25, 400, 1764)] + [np.sqrt(6 / (128 + 10))]
-for name, limit in zip(['conv1', 'conv2', 'fc1', 'fc2'], limits):
-    layer = model.get_layer(f'layer_{name}')
-    assert 0.9 < np.abs(layer.kernel).max() / limit < 1.001 and not np.any(layer.bias)""",
-    'the network by hand computes the same probabilities and the same loss': """
-exec(cells['model'])
-y_keras, y_pred, given = model(x).numpy(), None, iter(model.trainable_variables)
-new_weights = new_biases = lambda *args, **kwargs: next(given).value
-exec(cells['direct-graph-code'])
-assert next(given, None) is None and np.abs(y_pred.numpy() - y_keras).max() < 1e-5
-assert abs(loss - np.mean(keras.losses.categorical_crossentropy(y_true, y_keras))) < 1e-5""",
-    'batches are drawn at random from all images, with their own labels': """
-data.train = SimpleNamespace(images=data.train.images[:100], labels=data.train.labels[:100])
-optimize(50)
-labels = {image.tobytes(): label for image, label in zip(data.train.images, data.train.labels)}
-drawn = [(image.tobytes(), label) for x, y in seen for image, label in zip(x, y)]
-assert all((labels[image] == label).all() for image, label in drawn)
-assert len({image for image, _ in drawn}) == 100 and len({x.tobytes() for x, y in seen}) == 50""",
-    'every hundredth accuracy is recorded, that on the last batch after its update': """
-model.optimizer.learning_rate = 0.1
-for n, recorded in [(0, 0), (1, 1), (0, 1), (99, 1), (1, 2), (250, 4), (50, 5), (100, 6)]:
-    optimize(n)
-    assert [*history.train] == [*range(1, 601, 100)][:recorded]
-    if count() % 100 == 1:
-        assert abs(history.train[count()] - right(*seen[-1])) < 1e-3
-assert len(seen) == count() == 501""",
-    'a changed batch size, training-set or optimizer is used by the next call': """
-optimize(1)
-train_batch_size = 100
-optimize(1)
-data.train = SimpleNamespace(images=1 - data.train.images, labels=1 - data.train.labels)
-optimize(1)
-assert [len(x) for x, y in seen] == [64, 100, 100] and min(map(np.mean, seen[-1])) > 0.5
-exec(cells['compile'].replace('1e-4', '0.0'))
-before = now(model)
-optimize(3)
-assert (before == now(model)).all() and count() == 3 and len(seen) == 6""",
-    'dropout is active in training and not in testing': """
-exec(cells['tiny'].replace('Flatten()', 'Flatten(), keras.layers.Dropout(0.99)'))
-exec(cells['compile'])
-before = model.layers[-1].kernel.numpy()
-optimize(1)
-assert 0 < (model.layers[-1].kernel.numpy() != before).any(axis=1).mean() < 0.6
-optimize(100)
-print_test_accuracy()
-assert abs(history.train[101] - right(*seen[-1])) < 1e-3
-assert history.test[101] == right(data.test.images, data.test.labels)""",
-    'an L2 penalty is part of the loss that is trained': """
-exec(cells['tiny'].replace('name=', 'kernel_regularizer=keras.regularizers.L2(1), name='))
-exec(cells['compile'].replace('1e-4', '1e-2'))
-before = now(model)
-optimize(50)
-assert np.linalg.norm(now(model)) < 0.5 * np.linalg.norm(before)""",
-    'negative outputs are not drawn as if they were zero': """
-exec(cells['model'].replace("'relu'", 'None'))
-with patch('__main__.plot_grid') as drawn:
-    plot_conv_output('layer_conv1', data.test.images[0])
-(images,), style = drawn.call_args
-assert images.shape == (16, 28, 28) and style['vmin'] == images.min() < -0.1""",
-}
+from tests.notebook import CODE, blocks, fresh, replaced, run, tiny_model, with_lines_below
+
+REPORT = re.compile(r'Optimization Iteration: ([ \d]{6}), Training Accuracy: ([ \d]{3}\.\d)%')
 
 
-def printed(outputs):
-    """Return the iterations in the lines of `optimize`, which has to print nothing else."""
-    assert LINE.sub('', OTHER.sub('', text(outputs))) == ''
-    return [int(number) for number in LINE.findall(text(outputs))]
+def count(nb):
+    """Return the number of iterations that the optimizer has counted."""
+    return int(nb.model.optimizer.iterations)
 
 
-@pytest.fixture(scope='module')
-def twice():
-    """Run every cell twice in a row; give the kernel, which has all outputs, and a tiny model."""
-    with reading() as reader:
-        reader.outputs = {i: [reader.run(i), reader.run(i)] for i in reader.ids}
-        model = reader.cells['model']
-        reader.cells['tiny'] = replaced(model, 'layer_conv1', '        Flatten(),', end='layer_fc2')
-        reader.type(f'cells = {reader.cells!r}\n{HELPERS}')
-        yield reader
+def weights(nb):
+    """Return all weights of the model in one row."""
+    return np.concatenate([weight.ravel() for weight in nb.model.get_weights()])
+
+
+def accuracy(nb, images, labels):
+    """Return the share of images that the model classifies as their labels say."""
+    predicted = nb.model(images, training=False)
+    return np.mean(np.argmax(predicted, axis=1) == np.argmax(labels, axis=1))
+
+
+def one_hot(cls):
+    """Return one-hot labels of class numbers."""
+    return np.eye(10, dtype=np.float32)[cls]
 
 
 @pytest.fixture
-def tiny(twice):
-    """Give the kernel with all as it was, but a tiny network, and a note of the batches it gets."""
-    twice.type('data.train, data.test = whole')
-    twice.run('seed-code', 'tiny', 'compile', 'train-code', 'optimize-code')
-    twice.type(SPY)
-    return twice
+def batches(nb):
+    """Return a list that gets each batch that is trained on, as images and labels."""
+    seen = []
+    step = nb.train_step
+
+    def note(images, labels):
+        seen.append((images.numpy(), labels.numpy()))
+
+    def noting_step(images, labels):
+        nb.tf.py_function(note, [images, labels], [])
+        step(images, labels)
+
+    nb.train_step = noting_step
+    return seen
 
 
-def test_every_cell_runs_twice_in_a_row_and_training_counts_on(twice):
-    training = [run for i in twice.ids if i.endswith('-optimize') for run in twice.outputs[i]]
-    assert [printed(run) for run in training] == [[1], [], [], [], [], [], [], []]
-    twice.type('assert ([*first.train], [*first.test]) == ([1], [0, 2, 10, 20, 32])')
-    assert [len(pictures(run)) for run in twice.outputs['performance-10000-test']] == [2, 2]
+@pytest.fixture
+def numbered(nb):
+    """Let the training-set have 100 images, each with its number in its first pixel."""
+    images = np.zeros((100, 784), dtype=np.float32)
+    images[:, 0] = np.arange(100)
+    nb.data.train = SimpleNamespace(images=images, labels=one_hot(np.arange(100) // 10))
 
 
-def test_the_seed_makes_all_texts_repeatable(twice):
-    with reading() as other:
-        for cell_id in other.ids[: other.ids.index('performance-100-test')]:
-            for output in twice.outputs[cell_id]:
-                again = OTHER.sub('', text(other.run(cell_id)))
-                assert again == OTHER.sub('', text(output)), cell_id
+# The networks
 
 
-@pytest.mark.parametrize('code', CHECKS.values(), ids=CHECKS)
-def test_in_the_kernel(tiny, code):
-    tiny.type(code)
+def test_the_network_has_the_layers_of_the_original(ours):
+    kinds = [type(layer).__name__ for layer in ours.model.layers]
+    assert kinds == [
+        'Reshape',
+        'Conv2D',
+        'MaxPooling2D',
+        'Conv2D',
+        'MaxPooling2D',
+        'Flatten',
+        'Dense',
+        'Dense',
+    ]
+    shapes = [layer.output.shape[1:] for layer in ours.model.layers]
+    assert shapes == [
+        (28, 28, 1),
+        (28, 28, 16),
+        (14, 14, 16),
+        (14, 14, 36),
+        (7, 7, 36),
+        (1764,),
+        (128,),
+        (10,),
+    ]
+    assert ours.model.input_shape == (None, 784)
+    for name in ['layer_conv1', 'layer_conv2']:
+        layer = ours.model.get_layer(name)
+        assert layer.kernel_size == (5, 5) and layer.strides == (1, 1) and layer.padding == 'same'
+    for layer in [ours.model.layers[2], ours.model.layers[4]]:
+        assert layer.pool_size == layer.strides == (2, 2)
+    names = ['layer_conv1', 'layer_conv2', 'layer_fc1', 'layer_fc2']
+    activations = [ours.model.get_layer(name).activation.__name__ for name in names]
+    assert activations == ['relu', 'relu', 'relu', 'softmax']
 
 
 @pytest.mark.parametrize(
-    'cells',
+    ('name', 'inputs', 'tolerance'),
+    [('layer_conv1', 25, 0.12), ('layer_conv2', 400, 0.03), ('layer_fc1', 1764, 0.01)],
+)
+def test_first_weights_of_layers_with_relu_are_from_he(ours, name, inputs, tolerance):
+    kernel = ours.model.get_layer(name).kernel.numpy()
+    std = np.sqrt(2 / inputs)
+    assert kernel.std() == pytest.approx(std, rel=tolerance)
+    assert 0.9 < np.abs(kernel).max() / (2 * std / 0.8796) < 1.001  # The tails are cut off.
+
+
+def test_first_weights_of_the_last_layer_are_from_glorot(ours):
+    kernel = ours.model.get_layer('layer_fc2').kernel.numpy()
+    limit = np.sqrt(6 / (128 + 10))
+    assert 0.98 < np.abs(kernel).max() / limit < 1.001
+    assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.06)  # A uniform distribution.
+
+
+def test_first_biases_are_zero(ours):
+    for name in ['layer_conv1', 'layer_conv2', 'layer_fc1', 'layer_fc2']:
+        assert not np.any(ours.model.get_layer(name).bias)
+
+
+def test_the_network_by_hand_computes_what_the_model_does(ours):
+    variables = iter(ours.model.trainable_variables)
+
+    def next_variable(shape):
+        variable = next(variables)
+        assert list(variable.shape) == list(shape)
+        return variable.value
+
+    ours.model.set_weights([np.random.normal(0, 0.1, w.shape) for w in ours.model.get_weights()])
+    ours.new_weights = next_variable
+    ours.new_biases = lambda length: next_variable([length])
+    run(ours, 'direct-graph-code')
+    assert not list(variables)
+    y_pred = ours.model(ours.x).numpy()
+    assert np.allclose(ours.tf.nn.softmax(ours.layer_fc2), y_pred, atol=1e-5)
+    expected = ours.model.compute_loss(x=ours.x, y=ours.y_true, y_pred=y_pred)
+    assert float(ours.loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_network_by_hand_leaves_no_weights_behind(loaded):
+    assert not hasattr(loaded, 'weights_conv1') and not hasattr(loaded, 'y_pred')
+
+
+def test_new_weights_and_biases_of_the_network_by_hand(nb):
+    new = nb.new_weights([100, 200]).numpy()
+    assert new.std() == pytest.approx(0.05 * 0.8796, rel=0.03) and 0.095 < np.abs(new).max() <= 0.1
+    assert nb.new_biases(3).numpy() == pytest.approx([0.05, 0.05, 0.05])
+
+
+def test_a_convolutional_layer_by_hand_pools_if_wanted(nb):
+    images = np.random.normal(size=(2, 6, 8, 3)).astype(np.float32)
+    pooled, new = nb.new_conv_layer(images, 3, filter_size=5, num_filters=7)
+    assert pooled.shape == (2, 3, 4, 7) and new.shape == (5, 5, 3, 7)
+    plain, new = nb.new_conv_layer(images, 3, filter_size=3, num_filters=4, use_pooling=False)
+    assert plain.shape == (2, 6, 8, 4) and new.shape == (3, 3, 3, 4)
+    assert np.min(plain) == np.min(pooled) == 0
+
+
+def test_a_fully_connected_layer_by_hand_has_relu_if_wanted(nb):
+    features = np.random.normal(size=(50, 9)).astype(np.float32)
+    assert np.min(nb.new_fc_layer(features, 9, 5)) == 0
+    assert np.min(nb.new_fc_layer(features, 9, 5, use_relu=False)) < 0
+
+
+def test_flatten_lays_out_each_image_in_one_row(nb):
+    layer = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    flat, num_features = nb.flatten_layer(nb.tf.constant(layer))
+    assert num_features == 60 and np.array_equal(flat, layer.reshape(2, 60))
+
+
+def test_performance_measures_are_those_of_the_nine_images(loaded):
+    nb = fresh(loaded)
+    for cell_id in ['performance-pred', 'performance-cls-code', 'performance-correct-code']:
+        run(nb, cell_id)
+    assert np.allclose(nb.y_pred, nb.model(nb.data.test.images[:9]), atol=1e-6)
+    assert np.array_equal(nb.y_pred_cls, np.argmax(nb.y_pred, axis=1))
+    right = nb.y_pred_cls.numpy() == nb.data.test.cls[:9]
+    assert np.array_equal(nb.correct_prediction, right)
+    assert float(nb.accuracy) == pytest.approx(right.mean())
+
+
+def test_get_weights_variable_gives_the_variable_of_the_layer(ours):
+    for name in ['layer_conv1', 'layer_conv2']:
+        assert ours.get_weights_variable(name) is ours.model.get_layer(name).kernel
+
+
+# One step
+
+
+def test_the_optimizer_is_adam_with_the_settings_of_the_original(nb):
+    assert isinstance(nb.model.optimizer, nb.keras.optimizers.Adam)
+    settings = nb.model.optimizer.get_config()
+    expected = {'learning_rate': 1e-4, 'epsilon': 1e-8, 'beta_1': 0.9, 'beta_2': 0.999}
+    assert {name: settings[name] for name in expected} == pytest.approx(expected)
+
+
+def test_the_loss_is_the_mean_cross_entropy(nb):
+    images, labels = nb.data.train.images[:7], nb.data.train.labels[:7]
+    y_pred = nb.model(images).numpy()
+    loss = nb.model.compute_loss(x=images, y=labels, y_pred=y_pred)
+    assert float(loss) == pytest.approx(-np.log(y_pred[labels == 1]).mean(), rel=1e-4)
+
+
+def test_a_plain_call_of_train_step_is_one_step_of_adam(nb):
+    keras = nb.keras
+    twin = keras.models.clone_model(nb.model)
+    twin.set_weights(nb.model.get_weights())
+    twin.compile(keras.optimizers.Adam(1e-4, epsilon=1e-8), 'categorical_crossentropy')
+    for first in (0, 64):
+        images = nb.data.train.images[first : first + 64]
+        labels = nb.data.train.labels[first : first + 64]
+        before = weights(nb)
+        nb.train_step(images, labels)
+        twin.train_on_batch(images, labels)
+        assert 5e-5 < np.abs(weights(nb) - before).max() < 2e-4
+        for weight, expected in zip(nb.model.get_weights(), twin.get_weights(), strict=True):
+            assert np.allclose(weight, expected, atol=2e-6)
+    assert count(nb) == 2
+
+
+def test_optimize_takes_the_same_steps_as_plain_calls_of_train_step(nb, batches):
+    start = nb.model.get_weights()
+    nb.optimize(3)
+    trained = weights(nb)
+    nb.model.set_weights(start)
+    run(nb, 'compile')
+    run(nb, 'train-code')
+    for images, labels in batches:
+        nb.train_step(images, labels)
+    assert len(batches) == 3 and np.allclose(weights(nb), trained, atol=2e-6)
+
+
+def test_an_l2_penalty_is_part_of_the_loss(nb):
+    penalty = 'kernel_regularizer=keras.regularizers.L2(1), name='
+    run(nb, 'model', tiny_model().replace('name=', penalty))
+    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '1e-2'))
+    before = np.linalg.norm(weights(nb))
+    nb.optimize(50)
+    assert np.linalg.norm(weights(nb)) < 0.6 * before
+
+
+def test_dropout_is_active_in_training_and_not_in_the_measures(nb, batches):
+    run(nb, 'model', with_lines_below(tiny_model(), 'keras.layers.Dropout(0.99),', 'Flatten()'))
+    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '1e-3'))
+    before = nb.model.get_layer('layer_fc1').kernel.numpy()
+    nb.optimize(1)
+    moved = (nb.model.get_layer('layer_fc1').kernel.numpy() != before).any(axis=1)
+    assert 0 < moved.mean() < 0.5  # Weights of pixels that are dropped stay.
+    nb.model.layers[2].rate = 0.9
+    nb.optimize(100)
+    assert nb.history.train[101] == pytest.approx(accuracy(nb, *batches[-1]))
+    nb.print_test_accuracy()
+    images, labels = nb.data.test.images, nb.data.test.labels
+    assert nb.history.test[101] == pytest.approx(accuracy(nb, images, labels))
+    with_dropout = np.argmax(nb.model(images, training=True), axis=1) == nb.data.test.cls
+    assert nb.history.test[101] > with_dropout.mean() + 0.05
+
+
+# Batches
+
+
+@pytest.mark.usefixtures('numbered')
+@pytest.mark.parametrize('batch_size', [64, 150])
+def test_all_images_are_drawn_before_one_comes_again(nb, batches, batch_size):
+    nb.train_batch_size = batch_size
+    nb.optimize(20)
+    assert [len(images) for images, _ in batches] == [batch_size] * 20
+    drawn = np.concatenate([images[:, 0] for images, _ in batches]).astype(int)
+    labels = np.concatenate([labels for _, labels in batches])
+    assert np.array_equal(labels, one_hot(drawn // 10))
+    rounds = drawn[: len(drawn) // 100 * 100].reshape(-1, 100)
+    assert np.array_equal(np.sort(rounds), np.tile(np.arange(100), (len(rounds), 1)))
+    assert len({tuple(order) for order in rounds}) == len(rounds) >= 12
+    assert not np.array_equal(rounds[0], np.arange(100))
+
+
+def test_batches_come_from_the_whole_training_set(nb, batches):
+    nb.data.train.images = np.zeros((55_000, 784), dtype=np.float32)
+    nb.data.train.images[:, 0] = np.arange(55_000)
+    nb.optimize(30)
+    drawn = np.concatenate([images[:, 0] for images, _ in batches])
+    assert len(set(drawn)) == 30 * 64
+    assert np.quantile(drawn, [0.25, 0.5, 0.75]) == pytest.approx([13750, 27500, 41250], abs=3000)
+
+
+def test_random_order_is_made_as_it_is_asked_for(nb):
+    order = nb.random_order(10)
+    assert isgenerator(order)
+    rounds = np.reshape(list(islice(order, 30)), (3, 10))
+    assert np.array_equal(np.sort(rounds), np.tile(np.arange(10), (3, 1)))
+    assert len({tuple(order) for order in rounds}) == 3
+
+
+def test_memory_does_not_grow_with_the_number_of_iterations(nb):
+    def interrupted(images, labels):
+        raise KeyboardInterrupt
+
+    nb.train_step = interrupted
+    tracemalloc.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            nb.optimize(10**6)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+# Reports
+
+
+def test_every_hundredth_accuracy_is_that_on_its_batch_after_the_update(nb, batches, capsys):
+    nb.model.optimizer.learning_rate = 0.01
+    for iterations, reports in [(0, 0), (1, 1), (0, 1), (99, 1), (1, 2), (250, 4), (50, 5)]:
+        nb.optimize(iterations)
+        assert [*nb.history.train] == [1, 101, 201, 301, 401][:reports]
+        if count(nb) % 100 == 1:
+            expected = accuracy(nb, *batches[-1])
+            assert nb.history.train[count(nb)] == pytest.approx(expected)
+    assert len(batches) == count(nb) == 401
+    printed = REPORT.findall(capsys.readouterr().out)
+    assert [int(iteration) for iteration, _ in printed] == [*nb.history.train]
+    for (_, percent), recorded in zip(printed, nb.history.train.values(), strict=True):
+        assert float(percent) == pytest.approx(100 * recorded, abs=0.0501)
+
+
+@pytest.mark.parametrize(('shift', 'percent'), [(0, '100.0%'), (1, '  0.0%')])
+def test_optimize_prints_the_lines_of_the_original(nb, capsys, shift, percent):
+    nb.model.optimizer.learning_rate = 0.0
+    nb.data.train.images = nb.data.train.images[:200]
+    predicted = np.argmax(nb.model(nb.data.train.images), axis=1)
+    nb.data.train.labels = one_hot((predicted + shift) % 10)
+    clock = iter([0, 3723])
+    nb.time = SimpleNamespace(time=lambda: next(clock))
+    nb.optimize(101)
+    assert capsys.readouterr().out == (
+        f'Optimization Iteration:      1, Training Accuracy: {percent}\n'
+        f'Optimization Iteration:    101, Training Accuracy: {percent}\n'
+        'Time usage: 1:02:03\n'
+    )
+
+
+def test_the_test_accuracy_is_printed_and_recorded(nb, capsys):
+    nb.optimize(3)
+    predicted = np.argmax(nb.model(nb.data.test.images), axis=1)
+    nb.data.test.cls = np.where(np.arange(999) % 90, predicted, (predicted + 1) % 10)
+    capsys.readouterr()
+    nb.print_test_accuracy()
+    assert capsys.readouterr().out == 'Accuracy on Test-Set: 98.8% (987 / 999)\n'
+    assert nb.history.test == {3: pytest.approx(987 / 999)}
+    assert nb.history.train.keys() == {1}
+
+
+def test_labels_that_are_not_one_hot_are_an_error(nb):
+    nb.data.train.labels = nb.data.train.labels.argmax(axis=1)
+    nb.model.compile('adam', 'sparse_categorical_crossentropy')
+    with pytest.raises(ValueError, match='axis'):
+        nb.optimize(1)
+    assert not nb.history.train
+
+
+def test_training_writes_no_warnings(nb, capfd):
+    warnings = []
+    handler = logging.Handler()
+    handler.emit = warnings.append
+    logger = logging.getLogger('tensorflow')
+    logger.setLevel('WARNING')
+    logger.addHandler(handler)
+    try:
+        run(nb, 'seed-code')
+        for _ in range(8):
+            nb.optimize(1)
+        nb.print_test_accuracy()
+    finally:
+        logger.removeHandler(handler)
+    assert not warnings and not capfd.readouterr().err
+
+
+# What takes effect with the next call of `optimize`
+
+
+def change_the_learning_rate(nb):
+    """Let the optimizer take larger steps."""
+    nb.model.optimizer.learning_rate = 0.01
+
+
+def change_beta(nb):
+    """Let the optimizer forget earlier gradients."""
+    nb.model.optimizer.beta_1 = 0.0
+
+
+def change_the_activation(nb):
+    """Let the hidden layer have another activation function."""
+    nb.model.get_layer('layer_fc1').activation = nb.keras.activations.sigmoid
+
+
+def freeze_a_layer(nb):
+    """Keep the first layer as it is."""
+    nb.model.get_layer('layer_fc1').trainable = False
+
+
+def thaw_a_layer(nb):
+    """Let the last layer move."""
+    nb.model.get_layer('layer_fc2').trainable = True
+
+
+def compile_in_a_cell_of_ones_own(nb):
+    """Compile with another optimizer."""
+    nb.model.compile(nb.keras.optimizers.SGD(0.5), 'categorical_crossentropy')
+
+
+def change_the_loss(nb):
+    """Compile with another loss and the same optimizer."""
+    nb.model.compile(nb.model.optimizer, 'mse')
+
+
+def edit_train_step(nb):
+    """Let a step train on the images upside down."""
+    source = replaced(CODE['train-code'], 'model(images, ', 'model(images[:, ::-1], ')
+    run(nb, 'train-code', source)
+
+
+def averages(nb):
+    """Return the optimizer's count and moving averages by their names."""
+    variables = nb.model.optimizer.variables
+    return {variable.path: variable for variable in variables if 'rate' not in variable.path}
+
+
+@pytest.mark.parametrize(
+    'change',
     [
-        'compile compile',
-        'tiny tiny compile performance-0-test',
-        'tiny optimize! train-code optimize-code optimize! seed-code compile',
-        'tiny weights-code performance-pred optimize! compile keras-summary-code',
+        change_the_learning_rate,
+        change_beta,
+        change_the_activation,
+        freeze_a_layer,
+        thaw_a_layer,
+        compile_in_a_cell_of_ones_own,
+        change_the_loss,
+        edit_train_step,
     ],
+    ids=lambda change: change.__name__,
 )
-def test_the_new_model_is_trained_or_there_is_an_error(tiny, cells):
-    """Where `optimize!` comes before the compilation, nothing is trained."""
-    tiny.type('optimize(3); old, kept = model, now(model)')
-    for cell_id in cells.split():
-        if cell_id == 'optimize!':
-            assert 'optimizer' in tiny.error('before = now(model); optimize(1)').splitlines()[-1]
-            tiny.type('assert (before == now(model)).all()')
-        else:
-            tiny.run(cell_id)
-    assert printed(tiny.execute('before = now(model); optimize(3)')) == [1]
-    tiny.type('assert (before != now(model)).any() and count() == 3')
-    tiny.type(f'assert (kept == now(old)).all() == {"tiny" in cells}')
+def test_the_next_call_trains_with_a_change(nb, change):
+    """The step in the graph is the plain one after the change, and not the one before it."""
+    nb.data.train.images = nb.data.train.images[:64]
+    nb.data.train.labels = nb.data.train.labels[:64]
+    nb.model.get_layer('layer_fc2').trainable = change != thaw_a_layer
+    nb.optimize(5)
+    start = nb.model.get_weights()
+    state = {path: variable.numpy() for path, variable in averages(nb).items()}
+
+    def after(step, *args):
+        nb.model.set_weights(start)
+        for path, variable in averages(nb).items():
+            variable.assign(state.get(path, 0))
+        step(*args)
+        return weights(nb)
+
+    batch = (nb.data.train.images, nb.data.train.labels)
+    unchanged = after(nb.train_step, *batch)
+    change(nb)
+    changed = after(nb.optimize, 1)
+    assert np.allclose(changed, after(nb.train_step, *batch), atol=2e-6)
+    assert np.abs(changed - unchanged).max() > 5e-5
 
 
-@pytest.mark.parametrize(
-    ('where', 'start', 'done'), [('train_step', 0, 0), ('train', 0, 1), ('train', 50, 101)]
-)
-def test_training_goes_on_after_an_interruption_as_if_there_were_none(tiny, where, start, done):
-    """`train_step` is interrupted while the graph is recorded, `train` after it has run."""
-    tiny.type('optimize(150); expected = now(model)')
-    tiny.run('seed-code', 'tiny', 'compile')
-    tiny.type(f'optimize({start})')
-    error = tiny.error(f"""
-def interrupted(*args, plain={where}):
-    plain(*args)
-    raise KeyboardInterrupt
-
-with patch('__main__.{where}', interrupted):
-    optimize(150)""")
-    assert 'KeyboardInterrupt' in error
-    assert printed(tiny.execute(f'optimize({150 - done})')) == [i for i in (1, 101) if i > done]
-    tiny.type('assert np.abs(expected - now(model)).max() < 1e-5')
+def test_a_frozen_layer_stays_and_moves_again_when_it_is_thawed(nb):
+    layer = nb.model.get_layer('layer_fc1')
+    nb.optimize(1)
+    for trainable in [False, True, False]:
+        layer.trainable = trainable
+        before = layer.kernel.numpy()
+        other = nb.model.get_layer('layer_fc2').kernel.numpy()
+        nb.optimize(2)
+        assert np.any(layer.kernel.numpy() != before) == trainable
+        assert np.any(nb.model.get_layer('layer_fc2').kernel.numpy() != other)
 
 
-def test_the_plots_of_a_network_with_no_error_and_with_one(tiny):
-    tiny.type('cls = np.argmax(model.predict(data.test.images, verbose=0), axis=1)')
-    tiny.type('data.test = SimpleNamespace(images=data.test.images, cls=cls)')
-    for number in (0, 1):
-        tiny.type(f'cls[:{number}] = (cls[:{number}] + 1) % 10')
-        outputs = tiny.run('performance-10000-test')
-        assert f'({999 - number} / 999)' in text(outputs) and len(pictures(outputs)) == 1 + number
+def test_a_dropout_rate_changed_after_some_training_is_used(nb):
+    run(nb, 'model', with_lines_below(tiny_model(), 'keras.layers.Dropout(0.1),', 'Flatten()'))
+    nb.model.compile(nb.keras.optimizers.SGD(0.1), 'categorical_crossentropy')
+    moved = []
+    for rate in [0.1, 0.999]:
+        nb.model.layers[2].rate = rate
+        before = nb.model.get_layer('layer_fc1').kernel.numpy()
+        nb.optimize(1)
+        after = nb.model.get_layer('layer_fc1').kernel.numpy()
+        moved.append((after != before).any(axis=1).mean())
+    assert moved[0] > 0.4 and moved[1] < 0.1
+
+
+def test_a_changed_batch_size_and_training_set_are_used(nb, batches):
+    nb.optimize(1)
+    nb.train_batch_size = 100
+    nb.optimize(1)
+    nb.data.train = SimpleNamespace(
+        images=1 - nb.data.train.images[:70], labels=nb.data.train.labels[:70]
+    )
+    nb.optimize(1)
+    assert [len(images) for images, _ in batches] == [64, 100, 100]
+    means = [images.mean() for images, _ in batches]
+    assert max(means[:2]) < 0.3 and means[2] > 0.7
+
+
+def test_compiling_again_begins_the_record_anew_and_keeps_the_weights(nb):
+    nb.optimize(3)
+    nb.print_test_accuracy()
+    kept, old, first = weights(nb), nb.history, nb.weights_start['layer_fc1'][0].copy()
+    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '0.0'))
+    assert nb.history.train == nb.history.test == {} and count(nb) == 0
+    assert [*old.train] == [1] and [*old.test] == [3]
+    assert np.array_equal(weights(nb), kept)
+    assert np.array_equal(nb.weights_start['layer_fc1'][0], first)
+    nb.optimize(2)
+    assert np.array_equal(weights(nb), kept)
+    assert count(nb) == 2 and [*nb.history.train] == [1]
+
+
+def test_a_new_model_has_to_be_compiled_and_the_old_one_is_left_alone(nb):
+    nb.optimize(3)
+    old, kept = nb.model, weights(nb)
+    run(nb, 'model', tiny_model())
+    before = weights(nb)
+    with pytest.raises(AttributeError, match='optimizer'):
+        nb.optimize(1)
+    assert np.array_equal(weights(nb), before)
+    run(nb, 'compile')
+    nb.optimize(3)
+    assert np.any(weights(nb) != before) and count(nb) == 3
+    nb.model = old
+    assert np.array_equal(weights(nb), kept)
+
+
+def test_a_model_from_load_model_is_trained_on(nb, tmp_path):
+    nb.optimize(3)
+    nb.model.save(tmp_path / 'my.keras')
+    kept = weights(nb)
+    nb.model = nb.keras.models.load_model(tmp_path / 'my.keras')
+    assert np.array_equal(weights(nb), kept) and count(nb) == 3
+    nb.optimize(98)
+    assert np.any(weights(nb) != kept) and [*nb.history.train] == [1, 101]
+    run(nb, 'compile')
+    nb.optimize(1)
+    assert count(nb) == 1
+
+
+# What stays
+
+
+def test_training_goes_on_after_an_interruption_while_a_step_is_recorded(nb):
+    step, before = nb.train_step, weights(nb)
+
+    def interrupted(images, labels):
+        step(images, labels)
+        raise KeyboardInterrupt
+
+    nb.train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        nb.optimize(5)
+    assert count(nb) == 0 and np.array_equal(weights(nb), before)
+    nb.train_step = step
+    nb.optimize(102)
+    assert count(nb) == 102 and [*nb.history.train] == [1, 101]
+
+
+def test_training_goes_on_after_an_interruption_of_the_loop(nb):
+    random_order, before = nb.random_order, weights(nb)
+
+    def interrupted(num_images):
+        yield from islice(random_order(num_images), 50 * 64)
+        raise KeyboardInterrupt
+
+    nb.random_order = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        nb.optimize(150)
+    nb.random_order = random_order
+    kept = weights(nb)
+    assert count(nb) == 50 and np.abs(kept - before).max() > 1e-3
+    nb.optimize(0)
+    assert np.array_equal(weights(nb), kept)
+    nb.optimize(60)
+    assert count(nb) == 110 and [*nb.history.train] == [1, 101]
+
+
+def test_the_first_weights_are_kept_by_layers_names(nb):
+    layers = 'keras.layers.BatchNormalization(name="norm"),'
+    source = with_lines_below(tiny_model(), layers, 'layer_fc1')
+    run(nb, 'model', source.replace('16, ', '16, trainable=False, '))
+    run(nb, 'compile')
+    first = {layer.name: layer.get_weights() for layer in nb.model.layers}
+    nb.optimize(3)
+    assert nb.weights_start.keys() == first.keys() >= {'layer_fc1', 'norm', 'layer_fc2'}
+    assert [len(nb.weights_start[name]) for name in ('layer_fc1', 'norm', 'layer_fc2')] == [2, 4, 2]
+    for name, kept in nb.weights_start.items():
+        for weight, expected in zip(kept, first[name], strict=True):
+            assert np.array_equal(weight, expected)
+    assert np.any(
+        nb.model.get_layer('layer_fc2').kernel.numpy() != nb.weights_start['layer_fc2'][0]
+    )
+
+
+def test_the_seed_makes_a_run_repeatable(nb):
+    runs = []
+    for other_seed in [None, None, 12345]:
+        run(nb, 'seed-code')
+        if other_seed:
+            nb.keras.utils.set_random_seed(other_seed)
+        run(nb, 'model', tiny_model())
+        run(nb, 'compile')
+        start = weights(nb)
+        nb.optimize(5)
+        runs.append((start, weights(nb) - start))
+    assert np.array_equal(runs[0][0], runs[1][0])
+    assert np.allclose(runs[0][1], runs[1][1], atol=1e-6)
+    assert not np.allclose(runs[0][0], runs[2][0], atol=1e-3)
+    assert not np.allclose(runs[0][1], runs[2][1], atol=1e-4)
+
+
+# Code in the text
+
+
+def test_keras_own_loop_works_as_the_text_says(nb, capsys):
+    for part in (nb.data.train, nb.data.test):
+        part.images, part.labels = part.images[:200], part.labels[:200]
+    (fit,) = blocks('optimize')
+    run(nb, 'optimize', fit)
+    assert count(nb) == 2 * 4  # 200 images are four batches of 64, the last one smaller.
+    printed = re.findall(r'accuracy: (\d\.\d+)', capsys.readouterr().out)
+    expected = accuracy(nb, nb.data.test.images, nb.data.test.labels)
+    assert float(printed[-1]) == pytest.approx(expected, abs=1e-4)
+    assert len(nb.model.evaluate(nb.data.test.images, nb.data.test.labels)) == 2
+
+
+def test_saved_weights_are_loaded_with_the_optimizer_and_trained_on(nb, tmp_path):
+    save, load = blocks('close')
+    nb.optimize(105)
+    run(nb, 'close', save, folder=tmp_path)
+    kept = weights(nb)
+    state = [variable.numpy() for variable in nb.model.optimizer.variables]
+    # Another day:
+    run(nb, 'model', tiny_model())
+    run(nb, 'compile')
+    assert np.any(weights(nb) != kept)
+    run(nb, 'close', replaced(load, 'num_iterations=1000', 'num_iterations=0'), folder=tmp_path)
+    assert np.array_equal(weights(nb), kept) and count(nb) == 105
+    for variable, expected in zip(nb.model.optimizer.variables, state, strict=True):
+        assert np.array_equal(variable, expected)
+    nb.optimize(97)
+    assert count(nb) == 202 and [*nb.history.train] == [201]

@@ -1,52 +1,34 @@
-"""Train the network of the notebook and draw the pictures in this folder."""
+"""Trains the notebook's network and draws the pictures in the folder images.
+
+Usage: python -m tests.measurements.pictures [--iterations number] [--folder folder]
+"""
 
 import argparse
-import os
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import matplotlib
-import nbformat
 import numpy as np
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 from matplotlib.figure import Figure
-from scipy import stats
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / 'notebooks/03_Keras_Sequential.ipynb'
+from tests.notebook import ROOT, load
+
 TESTS = [0, 1, 100, 1000, 10_000]  # iterations at which the network is tested
 EXAMPLE = 2148  # the test image in the flowchart, a four that is a little like a nine
-# Of exercise 6, as `tests/measure_exercises.py strides` prints them: the accuracy with strides
-# minus that with pooling, in percentage points, for each seed.
-DIFFERENCES = [-1.94, -1.04, -1.28, -0.92, -1.64, -1.54, -0.92, -1.38, -1.64, -0.94, -1.22, -0.96]
 GREEN = '#00755e'
 GRAY = '#999999'
 
 
-def run_notebook(end='performance-0-test'):
-    """Run the notebook's code cells before the one with the id end; return IPython's shell."""
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    cells = cells[: [cell.id for cell in cells].index(end)]
-    os.chdir(ROOT)  # where the notebook finds its data
-    matplotlib.use('agg')  # which opens no windows
-    shell = InteractiveShell.instance()
-    with capture_output():
-        for cell in cells:
-            if cell.cell_type == 'code':
-                shell.run_cell(cell.source).raise_error()
-    return shell
-
-
 def train(num_iterations):
-    """Train the notebook's network as its cells do; return the notebook's variables."""
-    variables = run_notebook().user_ns
+    """Train the notebook's network as its cells do; return a module with the notebook's names."""
     done = 0
-    with capture_output():
+    with redirect_stdout(io.StringIO()):
+        nb = load('performance-0-test')
         for test in TESTS:
-            variables['optimize'](min(test, num_iterations) - done)
-            variables['print_test_accuracy']()
+            nb.optimize(min(test, num_iterations) - done)
+            nb.print_test_accuracy()
             done = min(test, num_iterations)
-    return variables
+    return nb
 
 
 def gray(values):
@@ -110,10 +92,10 @@ class Board:
         self.figure.savefig(path, dpi=200, facecolor='white', pil_kwargs={'optimize': True})
 
 
-def draw_flowchart(variables, path):
+def draw_flowchart(nb, path):
     """Draw what becomes of one test image on its way through the network."""
-    model = variables['model']
-    values = variables['data'].test.images[[EXAMPLE]]
+    model = nb.model
+    values = nb.data.test.images[[EXAMPLE]]
     outputs = []
     for layer in model.layers:
         values = layer(values)
@@ -215,10 +197,10 @@ def draw_flowchart(variables, path):
     board.save(path)
 
 
-def draw_results(variables, path):
+def draw_results(nb, path):
     """Draw the learning curve, and beside it some of the test images gone wrong."""
-    model, test, history = variables['model'], variables['data'].test, variables['history']
-    y_pred = model.predict(test.images, variables['test_batch_size'], verbose=0)
+    test, history = nb.data.test, nb.history
+    y_pred = nb.model.predict(test.images, nb.test_batch_size, verbose=0)
     cls_pred = y_pred.argmax(axis=1)
     errors = np.flatnonzero(cls_pred != test.cls)
     accuracy = 1 - len(errors) / len(test.cls)
@@ -260,34 +242,16 @@ def draw_results(variables, path):
     board.save(path)
 
 
-def draw_strides(path):
-    """Draw what strides change in the accuracy: each seed, and the mean with its interval."""
-    mean = np.mean(DIFFERENCES)
-    low, high = stats.ttest_1samp(DIFFERENCES, 0).confidence_interval()
-    figure = Figure(figsize=(5.5, 1.5), layout='constrained')
-    ax = figure.subplots()
-    ax.axvline(0, color=GRAY)
-    ax.plot(DIFFERENCES, [1] * len(DIFFERENCES), 'o', color=GREEN, alpha=0.5)
-    ax.errorbar(mean, 0, xerr=[[mean - low], [high - mean]], fmt='D', color=GREEN, lw=3, capsize=6)
-    ax.set_yticks([1, 0], ['each seed', 'mean, 95%'])
-    ax.set(ylim=(-0.7, 1.7), xlabel='accuracy of strides minus pooling, in percentage points')
-    ax.tick_params('y', length=0)
-    ax.spines[['left', 'top', 'right']].set_visible(False)
-    figure.savefig(path, dpi=200)
-
-
 def main():
     """Read the command line, train, and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--iterations', type=int, default=max(TESTS))
-    parser.add_argument('--folder', type=Path, default=Path(__file__).parent)
+    parser.add_argument('--folder', type=Path, default=ROOT / 'images')
     args = parser.parse_args()
-    folder = args.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    variables = train(args.iterations)
-    draw_flowchart(variables, folder / 'network_flowchart.png')
-    draw_results(variables, folder / 'results.png')
-    draw_strides(folder / 'strides.png')
+    args.folder.mkdir(parents=True, exist_ok=True)
+    nb = train(args.iterations)
+    draw_flowchart(nb, args.folder / 'network_flowchart.png')
+    draw_results(nb, args.folder / 'results.png')
 
 
 if __name__ == '__main__':

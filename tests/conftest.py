@@ -1,0 +1,26 @@
+"""What several test files share: the notebook's names, loaded once and fresh for each test."""
+
+import matplotlib.pyplot as plt
+import pytest
+
+from tests.notebook import fresh, load, short_training, tiny_model
+
+
+@pytest.fixture(scope='session')
+def loaded():
+    """Return the names of all cells above the model's, with 999 test images; do not change it."""
+    return load(until='model', edits=short_training())
+
+
+@pytest.fixture
+def nb(loaded):
+    """Return the notebook's names before any training, with a tiny model in place of its own."""
+    yield fresh(loaded, tiny_model())
+    plt.close('all')
+
+
+@pytest.fixture
+def ours(loaded):
+    """Return the notebook's names before any training, with the notebook's own model."""
+    yield fresh(loaded)
+    plt.close('all')

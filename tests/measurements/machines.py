@@ -1,0 +1,97 @@
+"""Measures exercise 13's table: images a second of one worker and of two that train together.
+
+Usage: python -m tests.measurements.machines [rounds], by default 5
+
+In each round one worker, with the notebook as it is, and two, with the solution's edits, train in
+an order that is drawn anew. Each worker has a core of its own.
+"""
+
+import csv
+import os
+import random
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+
+from tests.notebook import blocks
+from tests.workers import script, solution, start
+
+FILE = Path(__file__).parent / 'results/machines.csv'
+BATCHES = [64, 512]  # images
+PIN = """import os
+
+os.sched_setaffinity(0, [{core}])
+"""
+# The loop of `optimize`, with a step that is recorded before the clock starts.
+TIMED = """
+{step}
+order = random_order(len(data.train.images))
+for batch_size in {batches}:
+    for num_iterations in [2, {images} // batch_size]:
+        begin = time.perf_counter()
+        for _ in range(num_iterations):
+            batch = [next(order) for _ in range(batch_size)]
+            step(data.train.images[batch], data.train.labels[batch])
+        seconds = time.perf_counter() - begin
+    print('Images/s:', batch_size * num_iterations / seconds)
+"""
+
+
+def scripts(num_workers, images):
+    """Return the scripts of one worker, unedited, or of several, edited as the solution says."""
+    edits, step = None, 'step = tf.function(train_step)'
+    if num_workers > 1:
+        edits, step = solution(), dedent(blocks('exercise-13')[2])
+    code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES, images=images)
+    cores = sorted(os.sched_getaffinity(0))
+    return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
+
+
+def measure(rounds=5, images=16384):
+    """Yield the images a second of one worker, and of two workers together."""
+    for turn in range(1, rounds + 1):
+        for num_workers in random.sample([1, 2], 2):
+            logs = start(*scripts(num_workers, images))
+            found = [re.findall('Images/s: (.*)', log) for log in logs]
+            if not all(len(speeds) == len(BATCHES) for speeds in found):
+                raise RuntimeError('\n'.join(logs))
+            for batch, speed in zip(BATCHES, np.sum(np.array(found, float), axis=0), strict=True):
+                yield batch, num_workers, turn, f'{speed:.0f}'
+
+
+def save(rows, file=FILE):
+    """Write rows to the file, each as soon as it is there."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open('w', 1, encoding='utf-8', newline='') as stream:
+        writer = csv.writer(stream, lineterminator='\n')
+        writer.writerow(['images_per_worker', 'workers', 'round', 'images_per_second'])
+        writer.writerows(rows)
+
+
+def print_table(file=FILE):
+    """Print the medians of the file's rounds, also of the ratios in each round."""
+    speeds = defaultdict(list)
+    with file.open(encoding='utf-8', newline='') as stream:
+        for row in csv.DictReader(stream):
+            key = int(row['images_per_worker']), int(row['workers'])
+            speeds[key].append(float(row['images_per_second']))
+    print('| images per worker and iteration | one worker | two workers | ratio |')
+    print('| --- | --- | --- | --- |')
+    for batch in BATCHES:
+        one, two = speeds[batch, 1], speeds[batch, 2]
+        ratio = np.median(np.divide(two, one))
+        print(f'| {batch} | {np.median(one):.0f} | {np.median(two):.0f} | {ratio:.2f} |')
+
+
+def main(rounds=5):
+    """Measure, and print the table."""
+    save(measure(rounds))
+    print_table()
+
+
+if __name__ == '__main__':
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,311 @@
+"""Measures how fast the notebook trains, beside other programs that train the same network.
+
+Usage: python -m tests.measurements.speed [rounds] [epochs], by default 11 rounds of 2 epochs each
+
+All programs run in this process, in an order that is drawn anew in each round. They start from the
+same weights and train with Adam on batches of the same training images. PyTorch takes part if it is
+installed. Two limits are measured with them: a product of large matrices with as many operations,
+and TensorFlow's kernels for an iteration, each run alone.
+"""
+
+import csv
+import io
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.notebook import load
+
+FILE = Path(__file__).parent / 'results/speed.csv'
+BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
+OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
+
+
+class Program(NamedTuple):
+    """How a program trains for some iterations, its weights, and how it predicts."""
+
+    train: Callable
+    weights: list
+    predict: Callable | None
+
+
+def weights_start(nb):
+    """Return the arrays with which the notebook's model begins."""
+    return [array for arrays in nb.weights_start.values() for array in arrays]
+
+
+def fresh_model(nb, **kwargs):
+    """Return the notebook's model with its first weights, compiled anew."""
+    model = nb.keras.models.clone_model(nb.model)
+    model.set_weights(weights_start(nb))
+    optimizer = nb.keras.optimizers.Adam(1e-4, epsilon=1e-8)
+    model.compile(optimizer, 'categorical_crossentropy', **kwargs)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def notebook_program(nb):
+    """Train by the notebook's own function."""
+
+    def train(iterations):
+        with redirect_stdout(io.StringIO()):
+            nb.optimize(iterations)
+
+    return Program(train, nb.model.weights, nb.model.predict_on_batch)
+
+
+def random_batch(nb, images, labels):
+    """Return images and labels, drawn with replacement inside a graph."""
+    indices = nb.tf.random.uniform([BATCH], maxval=len(images), dtype=nb.tf.int32)
+    return nb.tf.gather(images, indices), nb.tf.gather(labels, indices)
+
+
+def graph_program(nb):
+    """Train by a loop of up to 100 iterations inside one graph."""
+    tf, model = nb.tf, fresh_model(nb)
+    images, labels = tf.constant(nb.data.train.images), tf.constant(nb.data.train.labels)
+
+    @tf.function
+    def loop(iterations):
+        for _ in tf.range(iterations):
+            x_batch, y_batch = random_batch(nb, images, labels)
+            with tf.GradientTape() as tape:
+                y_pred = model(x_batch, training=True)
+                loss = model.compute_loss(x=x_batch, y=y_batch, y_pred=y_pred)
+            gradients = tape.gradient(loss, model.trainable_variables)
+            model.optimizer.apply(gradients, model.trainable_variables)
+
+    def train(iterations):
+        for done in range(0, iterations, 100):
+            loop(tf.constant(min(100, iterations - done)))
+
+    return Program(train, model.weights, model.predict_on_batch)
+
+
+def session_program(nb):
+    """Train as the original did: graph, session and feed_dict."""
+    tf, v1, data = nb.tf, nb.tf.compat.v1, nb.data.train
+    with tf.Graph().as_default():
+        weights = [v1.Variable(array) for array in weights_start(nb)]
+        x, y = v1.placeholder(tf.float32, [None, 784]), v1.placeholder(tf.float32, [None, 10])
+        layer = tf.reshape(x, [-1, 28, 28, 1])
+        for kernel, biases in [weights[:2], weights[2:4]]:
+            layer = tf.nn.relu(tf.nn.conv2d(layer, kernel, 1, 'SAME') + biases)
+            layer = tf.nn.max_pool2d(layer, 2, 2, 'SAME')
+        layer = tf.nn.relu(tf.matmul(tf.reshape(layer, [-1, 1764]), weights[4]) + weights[5])
+        logits = tf.matmul(layer, weights[6]) + weights[7]
+        loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=logits))
+        step = v1.train.AdamOptimizer(1e-4).minimize(loss)
+        session = v1.Session()
+        session.run(v1.global_variables_initializer())
+
+    def train(iterations):
+        for _ in range(iterations):
+            batch = np.random.randint(len(data.images), size=BATCH)
+            session.run(step, {x: data.images[batch], y: data.labels[batch]})
+
+    return Program(train, weights, lambda images: session.run(logits, {x: images}))
+
+
+def fit_program(nb, *data, **kwargs):
+    """Train by `model.fit`."""
+    model = fresh_model(nb, **kwargs)
+
+    def train(iterations):
+        model.fit(*data, epochs=iterations // EPOCH, verbose=0)
+
+    return Program(train, model.weights, model.predict_on_batch)
+
+
+def best_fit_program(nb):
+    """Train by `model.fit` with random batches by `tf.data`, many steps a call, and no XLA."""
+    tf, data = nb.tf, nb.data.train
+    images, labels = tf.constant(data.images), tf.constant(data.labels)
+    batches = tf.data.Dataset.range(EPOCH).map(lambda _: random_batch(nb, images, labels))
+    batches = batches.prefetch(tf.data.AUTOTUNE)
+    return fit_program(nb, batches, steps_per_execution=86, jit_compile=False)
+
+
+def torch_program(nb, best):
+    """Train with PyTorch; at its best, channels-last and with fused Adam."""
+    import torch
+    from torch import nn
+
+    layers = [nn.Unflatten(1, (1, 28, 28))]
+    for inputs, outputs in [(1, 16), (16, 36)]:
+        layers += [nn.Conv2d(inputs, outputs, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)]
+    layout = torch.channels_last if best else torch.contiguous_format
+    model = nn.Sequential(*layers).to(memory_format=layout)
+    for parameter, array in zip(model.parameters(), weights_start(nb), strict=True):
+        parameter.data.copy_(torch.from_numpy(array.T))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=best)
+    images, cls = torch.from_numpy(nb.data.train.images), torch.from_numpy(nb.data.train.cls)
+
+    def train(iterations):
+        for _ in range(iterations):
+            batch = torch.randint(len(images), (BATCH,))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images[batch]), cls[batch]).backward()
+            optimizer.step()
+
+    def predict(images):
+        with torch.no_grad():
+            return model(torch.from_numpy(images)).numpy()
+
+    return Program(train, list(model.parameters()), predict)
+
+
+def kernels_program(nb, kernels):
+    """Run each kernel by itself, once for each iteration."""
+    tf = nb.tf
+
+    @tf.function
+    def repeat(kernel, times):
+        result = kernel()
+        for _ in tf.range(times - 1):
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            result = kernel()
+        return result
+
+    def train(iterations):
+        for kernel in kernels:
+            repeat(kernel, tf.constant(iterations))
+
+    return Program(train, [], None)
+
+
+def product_program(nb):
+    """Multiply two large matrices, with as many multiplications as the layers do."""
+    # In the layers, as in this product, there are 976 * 1024 * 626 multiplications for a batch:
+    # 64 * (2 * 28**2 * 25 * 16 + 3 * 14**2 * 25 * 16 * 36 + 3 * 1764 * 128 + 3 * 128 * 10)
+    left, right = nb.tf.ones((976, 1024)), nb.tf.ones((1024, 626))
+    return kernels_program(nb, [partial(nb.tf.matmul, left, right)])
+
+
+def kernels_of_an_iteration(nb):
+    """Return functions that run a kernel each, forward or for a gradient."""
+    tf = nb.tf
+    conv = partial(tf.nn.conv2d, strides=1, padding='SAME')
+    pool = partial(tf.nn.max_pool2d, ksize=2, strides=2, padding='SAME')
+    functions = {'Conv2D': conv, 'MaxPooling2D': pool, 'Dense': tf.matmul}
+
+    def gradient(function, arrays, i):
+        return tf.gradients(function(*arrays), arrays[i])
+
+    kernels = []
+    for layer in nb.model.layers:
+        if function := functions.get(type(layer).__name__):
+            shapes = [(BATCH, *layer.input.shape[1:]), *(w.shape for w in layer.weights[:1])]
+            arrays = [tf.random.normal(shape) for shape in shapes]
+            kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
+            if function is not pool:  # whose gradient needs what it finds, so that both are run
+                kernels.append(partial(function, *arrays))
+    return kernels[1:]  # The images need no gradient.
+
+
+def make_programs(nb):
+    """Return all programs by name; the limits come last."""
+    train = nb.data.train
+    programs = {
+        OURS: notebook_program(nb),
+        'the loop in a graph': graph_program(nb),
+        "TensorFlow 1's graph, session and feed_dict": session_program(nb),
+        '`model.fit`, defaults': fit_program(nb, train.images, train.labels, BATCH),
+        '`model.fit`, best': best_fit_program(nb),
+    }
+    if find_spec('torch'):
+        programs['PyTorch, defaults'] = torch_program(nb, best=False)
+        programs['PyTorch, best'] = torch_program(nb, best=True)
+    programs[PRODUCT] = product_program(nb)
+    programs[KERNELS] = kernels_program(nb, kernels_of_an_iteration(nb))
+    return programs
+
+
+def number_of_parameters(programs):
+    """Return the number of parameters that all programs have, or raise ValueError."""
+    counts = {
+        name: sum(int(np.prod(weights.shape)) for weights in program.weights)
+        for name, program in programs.items()
+        if program.weights
+    }
+    if len(set(counts.values())) > 1:
+        raise ValueError(f'not the same network: {counts}')
+    return counts[OURS]
+
+
+def measure(nb, programs, rounds, iterations):
+    """Yield, for each round and program, the seconds of its iterations, and its accuracy then."""
+    test = nb.data.test
+    for turn in range(rounds + 1):  # The first one warms up and does not count.
+        seconds, accuracies = {}, defaultdict(str)
+        for name in random.sample(list(programs), len(programs)):
+            begin = time.perf_counter()
+            programs[name].train(iterations)
+            seconds[name] = time.perf_counter() - begin
+            if predict := programs[name].predict:
+                accuracies[name] = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
+        if turn > 0:
+            for name in programs:
+                yield name, turn, iterations, f'{seconds[name]:.3f}', accuracies[name]
+
+
+def save(rows, file=FILE):
+    """Write rows to the file, each as soon as it is there."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open('w', 1, encoding='utf-8', newline='') as stream:
+        writer = csv.writer(stream, lineterminator='\n')
+        writer.writerow(['program', 'round', 'iterations', 'seconds', 'accuracy'])
+        writer.writerows(rows)
+
+
+def print_table(file=FILE):
+    """Print the medians of the file's rounds, of the ratios too, and the last accuracies."""
+    speeds, accuracies = defaultdict(list), {}
+    with file.open(encoding='utf-8', newline='') as stream:
+        for row in csv.DictReader(stream):
+            speeds[row['program']].append(int(row['iterations']) / float(row['seconds']))
+            accuracies[row['program']] = f'{float(row["accuracy"]):.1%}' if row['accuracy'] else ''
+    print('| program | iterations/s | this notebook to it', end=' ')
+    print('| of a large matrix product | of the kernels alone | accuracy |')
+    print('| --- ' * 6 + '|')
+    for name, speed in speeds.items():
+        ratios = np.divide(speeds[OURS], speed)
+        limits = [np.median(np.divide(speed, speeds[limit])) for limit in [PRODUCT, KERNELS]]
+        print(f'| {name} | {np.median(speed):.0f}', end=' ')
+        print(f'| {np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})', end=' ')
+        print(f'| {limits[0]:.0%} | {limits[1]:.0%} | {accuracies[name]} |')
+
+
+def print_machine():
+    """Print the processor and the versions."""
+    processor = Path('/proc/cpuinfo').read_text().split('model name\t: ')[1].split('\n')[0]
+    print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
+    packages = filter(sys.modules.get, ['tensorflow', 'keras', 'numpy', 'torch'])
+    print(*(f'{name} {sys.modules[name].__version__}' for name in packages), sep=', ')
+
+
+def main(rounds=11, epochs=2):
+    """Measure, and print the table."""
+    with redirect_stdout(io.StringIO()):
+        nb = load('performance-0-test')
+    programs = make_programs(nb)
+    print_machine()
+    parameters = number_of_parameters(programs)
+    print(f'{rounds} rounds of {epochs * EPOCH} iterations, {parameters:,} parameters\n')
+    save(measure(nb, programs, rounds, epochs * EPOCH))
+    print_table()
+
+
+if __name__ == '__main__':
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""Runs the notebook, shortened, with the lowest and the highest versions that are allowed.
+
+Usage: python -m tests.measurements.versions [pythons], by default those of pyenv from 3.10 on
+"""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import nbformat
+
+from tests.notebook import BOOK, CODE, ROOT, replaced
+
+FILE = Path(__file__).parent / 'results/versions.csv'
+PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
+COLUMNS = ['python', *PACKAGES, 'allowed', 'seconds', 'accuracy', 'stderr']
+VERSIONS = f"""import importlib.metadata, json, platform
+print(json.dumps([platform.python_version(), *map(importlib.metadata.version, {PACKAGES})]))
+"""
+# 200 iterations in place of 10,000.
+EDITS = {
+    'performance-1000-optimize': ('900', '50'),
+    'performance-10000-optimize': ('9000', '50'),
+}
+
+
+def shortened():
+    """Return the notebook with fewer iterations and without outputs."""
+    book = deepcopy(BOOK)
+    for cell in book.cells:
+        if cell.cell_type == 'code':
+            cell.outputs, cell.execution_count = [], None
+        if cell.id in EDITS:
+            cell.source = replaced(CODE[cell.id], *EDITS[cell.id])
+    return book
+
+
+def executed(command):
+    """Return the shortened notebook as jupyter runs it, and the seconds that takes."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, 'copy.ipynb')
+        nbformat.write(shortened(), copy)
+        Path(folder, 'data').symlink_to(ROOT / 'data')
+        begin = time.perf_counter()
+        subprocess.run([*command, 'jupyter', 'execute', '--inplace', copy], check=True)
+        return nbformat.read(copy, as_version=4), time.perf_counter() - begin
+
+
+def measure(pythons):
+    """Yield what each Python does with the lowest and with the highest versions."""
+    for python in pythons:
+        for allowed in ['lowest-direct', 'highest']:
+            command = [Path(sys.executable).with_name('uv'), 'run', '--isolated', '--no-project']
+            command += ['--no-build', f'--python={python}', f'--resolution={allowed}']
+            command += [f'--with-requirements={ROOT}/requirements.txt']
+            versions = json.loads(subprocess.check_output([*command, 'python', '-c', VERSIONS]))
+            book, seconds = executed(command)
+            streams = [
+                output
+                for cell in book.cells
+                for output in cell.get('outputs', [])
+                if output.output_type == 'stream'
+            ]
+            printed = ''.join(output.text for output in streams if output.name == 'stdout')
+            accuracy = re.findall(r'Accuracy on Test-Set: ([\d.]+%)', printed)[-1]
+            errors = ''.join(output.text for output in streams if output.name == 'stderr')
+            yield [*versions, allowed, f'{seconds:.0f}', accuracy, errors]
+
+
+def save(rows, file=FILE):
+    """Write rows to the file, each as soon as it is there."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open('w', 1, encoding='utf-8', newline='') as stream:
+        writer = csv.writer(stream, lineterminator='\n')
+        writer.writerow(COLUMNS)
+        writer.writerows(rows)
+
+
+def print_table(file=FILE):
+    """Print the file's rows."""
+    print('|', ' | '.join(COLUMNS), '|\n' + '| --- ' * len(COLUMNS) + '|')
+    with file.open(encoding='utf-8', newline='') as stream:
+        for row in csv.DictReader(stream):
+            row['stderr'] = row['stderr'].strip().replace('\n', ' ') or 'none'
+            print('|', ' | '.join(row.values()), '|')
+
+
+def main(*pythons):
+    """Measure, and print the table."""
+    save(measure(pythons or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))))
+    print_table()
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

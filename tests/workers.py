@@ -1,0 +1,63 @@
+"""The notebook as workers run it: as a script, one process for each, as in exercise 13."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.notebook import CODE, NOTEBOOK, blocks, with_lines
+
+
+def solution():
+    """Return exercise 13's edits: the sources of three cells by their ids."""
+    strategy, seed, step = blocks('exercise-13')[:3]
+    return {
+        'imports-code': with_lines(CODE['imports-code'], strategy, 'clear_output()'),
+        'seed-code': with_lines(CODE['seed-code'], seed, 'set_random_seed('),
+        'optimize-code': with_lines(CODE['optimize-code'], step, 'step = '),
+    }
+
+
+def script(until=None, edits=None):
+    """Return the code cells above the one with the id `until` as a Python script.
+
+    edits has sources by the cells' ids, which are there in place of the notebook's.
+    """
+    ids = list(CODE)
+    sources = CODE | (edits or {})
+    code = '\n\n'.join(sources[cell_id] for cell_id in ids[: ids.index(until) if until else None])
+    return re.sub('^%.*', '', code, flags=re.MULTILINE)
+
+
+def start(*scripts, timeout=900):
+    """Run each script in a process, all as workers of one cluster; return what each has printed.
+
+    Errors are among what is printed. A worker that fails raises nothing here.
+    """
+    # Ports that are free: they stay taken until the worker starts that will listen there.
+    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in scripts]
+    workers = [f'127.0.0.1:{sock.getsockname()[1]}' for sock in sockets]
+
+    def work(index):
+        config = {'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': index}}
+        variables = {'TF_CONFIG': json.dumps(config), 'MPLBACKEND': 'agg', 'PYTHONUTF8': '1'}
+        path = Path(folder, f'worker{index}.py')
+        path.write_text(scripts[index], encoding='utf-8')
+        sockets[index].close()
+        return subprocess.run(
+            [sys.executable, '-u', path],
+            env=os.environ | variables,
+            cwd=NOTEBOOK.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding='utf-8',
+            timeout=timeout,
+        ).stdout
+
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(len(scripts)) as pool:
+        return list(pool.map(work, range(len(scripts))))
