@@ -1,8 +1,10 @@
 """The notebook's code, run in this process as a reader runs it, cell by cell, edited or not."""
 
 import linecache
+import multiprocessing
 import os
 import re
+from concurrent.futures import ProcessPoolExecutor
 from copy import copy
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -62,6 +64,16 @@ def run(nb, cell_id, source=None, folder=NOTEBOOK.parent):
         exec(compile(source, name, 'exec'), vars(nb))
     finally:
         os.chdir(before)
+
+
+def in_new_process(function, *args):
+    """Return what a function returns in a new Python process, where TensorFlow is not loaded yet.
+
+    The function has to stand at the top level of its file.
+    """
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args).result()
 
 
 def replaced(source, old, new):

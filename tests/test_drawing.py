@@ -11,7 +11,8 @@ from tests.notebook import CODE, ROOT, replaced, run
 def pictures():
     """Return the axes of the current figure that have an image, row by row from the left."""
     axes = [ax for ax in plt.gcf().axes if ax.images]
-    plt.gcf().canvas.draw()
+    if plt.gcf().stale:
+        plt.gcf().canvas.draw()
     return sorted(axes, key=lambda ax: (-round(ax.get_position().y0, 2), ax.get_position().x0))
 
 

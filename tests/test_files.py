@@ -1,6 +1,8 @@
-"""The files as they lie there: code, notebook, pages, links and pictures."""
+"""The files as they lie there: code, notebook, texts, links and pictures."""
 
 import ast
+import base64
+import inspect
 import re
 import subprocess
 import sys
@@ -9,109 +11,225 @@ import mistune
 import nbformat
 import numpy as np
 import pytest
+import tensorflow as tf
 from bs4 import BeautifulSoup
+from nbconvert import ScriptExporter
 from PIL import Image
-from reader import NOTEBOOK, ROOT
+from tensorflow import keras
 
-BOOK = nbformat.read(NOTEBOOK, as_version=4)
-CODE = [cell for cell in BOOK.cells if cell.cell_type == 'code']
-CELLS = {cell.id: cell.source for cell in BOOK.cells if cell.cell_type == 'markdown'}
-BOOK_TEXT = '\n\n'.join(CELLS.values()) + '\n'
-PAGES = ['README.md', 'tests/README.md', 'data/MNIST/README.md']
-TEXTS = CELLS | {name: (ROOT / name).read_text('utf-8') for name in PAGES}
-# The pictures, and how many blocks there are in a column and in a row with something in each.
-PICTURES = {'network_flowchart.png': (3, 4), 'results.png': (3, 4), 'strides.png': (2, 2)}
-KNOWN = 'os gzip math time datetime pathlib types keras matplotlib numpy tensorflow IPython sklearn'
-UNWANTED = re.compile(r'\b(raw_ops|eval|exec|__import__|system|popen|load|_[a-z]\w*)\b')
-# Those that are not here are used by other tests.
-NAMES = """img_size =; img_size_flat =; img_shape =; num_channels =; num_classes =; \
-weights_conv1 =; weights_conv2 =; def get_weights_variable(layer_name):; \
-def optimize(num_iterations):; def plot_images(images, cls_true, cls_pred=None):; \
-def plot_example_errors(cls_pred, correct):; def plot_confusion_matrix(cls_pred):; \
-def print_test_accuracy(show_example_errors=False, show_confusion_matrix=False):; \
-def plot_conv_weights(weights, input_channel=0):"""
-HEADINGS = """Introduction; Flowchart; Imports; Load Data; Data Dimensions; TensorFlow Graph; \
-TensorFlow Implementation; Keras Implementation; Training; Performance before any optimization; \
-Performance after 1 optimization iteration; Performance after 100 optimization iterations; \
-Performance after 1000 optimization iterations; Performance after 10,000 optimization iterations; \
-Visualization of Weights and Layers; Save and go on; Conclusion; Exercises; License"""
+from tests.notebook import BOOK, CODE, NOTEBOOK, ROOT, TEXT
+
+BOOK_TEXT = '\n\n'.join(TEXT.values()) + '\n'
+PAGES = ['README.md', 'data/MNIST/README.md', 'tests/measurements/README.md']
+# All texts by the files in which they stand.
+TEXTS = {name: (ROOT / name).read_text('utf-8') for name in PAGES}
+TEXTS[NOTEBOOK.relative_to(ROOT).as_posix()] = BOOK_TEXT
+CODE_CELLS = [cell for cell in BOOK.cells if cell.cell_type == 'code']
+OUTPUTS = [output for cell in CODE_CELLS for output in cell.outputs]
+SECTIONS = [
+    'Introduction',
+    'Flowchart',
+    'Imports',
+    'Load Data',
+    'Data Dimensions',
+    'TensorFlow Graph',
+    'TensorFlow Implementation',
+    'Keras Implementation',
+    'Training',
+    'Performance before any optimization',
+    'Performance after 1 optimization iteration',
+    'Performance after 100 optimization iterations',
+    'Performance after 1000 optimization iterations',
+    'Performance after 10,000 optimization iterations',
+    'Visualization of Weights and Layers',
+    'Save and go on',
+    'Conclusion',
+    'Exercises',
+    'License',
+]
+# The original's variables and functions, the latter with their parameters.
+VARIABLES = [
+    *('img_size', 'img_size_flat', 'img_shape', 'num_channels', 'num_classes'),
+    *('train_batch_size', 'test_batch_size', 'data', 'weights_conv1', 'weights_conv2'),
+]
+FUNCTIONS = {
+    'get_weights_variable': 'layer_name',
+    'optimize': 'num_iterations',
+    'plot_images': 'images, cls_true, cls_pred=None',
+    'plot_example_errors': 'cls_pred, correct',
+    'plot_confusion_matrix': 'cls_pred',
+    'print_test_accuracy': 'show_example_errors=False, show_confusion_matrix=False',
+    'plot_conv_weights': "weights, input_channel=0, label='weight'",
+}
+FENCE = re.compile(r'^```(.*)\n([\s\S]*?)\n```$', re.MULTILINE)
+PICTURES = ['network_flowchart.png', 'results.png']
 
 
-@pytest.mark.parametrize('command', ['ruff check .', 'ruff format --check .', 'pymarkdown scan'])
-def test_linters_have_nothing_to_say_about_code_and_texts(command, tmp_path):
-    arguments = command.split()
-    if 'pymarkdown' in command:  # which reads no notebooks
-        (tmp_path / 'notebook.md').write_text(BOOK_TEXT, 'utf-8')
-        arguments += [tmp_path / 'notebook.md', *PAGES]
-    subprocess.run([sys.executable, '-m', *arguments], cwd=ROOT, check=True)
+def statements():
+    """Return the top-level statements of the notebook's code."""
+    code = '\n'.join(re.sub('^%.*', '', source, flags=re.MULTILINE) for source in CODE.values())
+    return ast.parse(code).body
 
 
-def test_the_notebook_is_valid_and_has_telling_ids_and_little_metadata():
+@pytest.mark.parametrize('command', ['check', 'format --check'])
+def test_ruff_has_nothing_to_say_about_the_code(command):
+    subprocess.run([sys.executable, '-m', 'ruff', *command.split(), '.'], cwd=ROOT, check=True)
+
+
+def test_pymarkdown_has_nothing_to_say_about_the_texts(tmp_path):
+    (tmp_path / 'notebook.md').write_text(BOOK_TEXT, 'utf-8')  # as it reads no notebooks
+    command = [sys.executable, '-m', 'pymarkdown', 'scan', tmp_path / 'notebook.md', *PAGES]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_the_notebook_is_valid_and_has_little_metadata():
     nbformat.validate(BOOK)
-    ids = [cell.id for cell in BOOK.cells]
-    assert len(set(ids)) == len(ids) <= 125
-    assert all(re.fullmatch('[a-z]+[0-9]?(-[a-z0-9]+)*', name) for name in ids)
+    assert len({cell.id for cell in BOOK.cells}) == len(BOOK.cells)
     assert not any(cell.metadata for cell in BOOK.cells)
-    assert BOOK.metadata.language_info == {'name': 'python'} and len(BOOK.metadata) == 2
+    assert BOOK.metadata == {
+        'kernelspec': {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'},
+        'language_info': {'name': 'python', 'file_extension': '.py'},
+    }
 
 
-def test_stored_outputs_come_from_one_run_without_errors_or_paths_of_a_machine():
-    assert [cell.execution_count for cell in CODE] == list(range(1, len(CODE) + 1))
-    outputs = [output for cell in CODE for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == 'error' or o.get('name') == 'stderr']
-    printed = ''.join(o.get('text') or o.data['text/plain'] for o in outputs)
-    assert not re.search(r'/(home|root|tmp|Users|work)/', printed)
-    assert NOTEBOOK.stat().st_size < 1_500_000
+def test_the_notebook_can_be_exported_as_a_python_script():
+    script, resources = ScriptExporter().from_notebook_node(BOOK)
+    assert resources['output_extension'] == '.py'
+    assert '\ndef optimize(num_iterations):\n' in script
 
 
-def test_the_code_is_lean_and_plain_and_has_the_original_names():
-    lines = [line for cell in CODE for line in cell.source.splitlines() if line.strip()]
-    assert len(lines) <= 290
-    lines.remove("%config InlineBackend.figure_formats = ['retina']")
-    tree = ast.parse('\n'.join(lines))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    assert max(function.end_lineno - function.lineno for function in functions) < 22
-    code = ast.unparse(tree)
-    assert {*re.findall(r'^ *(?:class|from|import) (\w+)', code, re.M)} == {*KNOWN.split()}
-    assert not UNWANTED.findall(code)
-    assert {*re.findall(r'\w+://', code)} == {'https://'}
-    assert [name for name in NAMES.split('; ') if f'\n{name}' not in code] == []
+def test_stored_outputs_come_from_one_run_without_errors():
+    counts = [cell.execution_count for cell in CODE_CELLS]
+    assert counts == list(range(1, len(CODE_CELLS) + 1))
+    kinds = {output.get('name', output.output_type) for output in OUTPUTS}
+    assert kinds == {'stdout', 'display_data', 'execute_result'}
 
 
-def test_the_sections_are_the_original_ones_in_their_order():
-    assert '; '.join(re.findall('^## (.+)', BOOK_TEXT, re.M)) == HEADINGS
-    assert [*map(int, re.findall(r'^### (\d+)\. ', BOOK_TEXT, re.M))] == [*range(1, 14)]
+def test_stored_outputs_tell_no_path_of_the_machine():
+    for output in OUTPUTS:
+        printed = output.get('text') or output.data['text/plain']
+        assert not re.search(r'/(home|root|tmp|Users|work|usr|opt)/|[A-Z]:\\', printed)
 
 
-@pytest.mark.parametrize('name', [*PAGES, 'notebooks/any'])
-def test_links_lead_to_files_and_headings(name):
-    page = BeautifulSoup(mistune.html(TEXTS.get(name, BOOK_TEXT)), 'html.parser')
-    anchors = ['#' + heading.text.replace(' ', '-') for heading in page(re.compile('^h[1-6]$'))]
-    for target in [a['href'] for a in page('a')] + [image['src'] for image in page('img')]:
-        if target.startswith('#'):
-            assert anchors.count(target) == 1, target
-        elif not re.match('https?://', target):
-            assert ((ROOT / name).parent / target.partition('#')[0]).exists(), target
+def test_the_names_of_the_original_are_there():
+    targets = [
+        target.id
+        for statement in statements()
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert [name for name in VARIABLES if name not in targets] == []
+    functions = {
+        statement.name: ast.unparse(statement.args)
+        for statement in statements()
+        if isinstance(statement, ast.FunctionDef)
+    }
+    assert {name: functions.get(name) for name in FUNCTIONS} == FUNCTIONS
 
 
-@pytest.mark.parametrize('name', TEXTS)
-def test_a_page_has_short_lines_and_what_can_be_unfolded_is_apart(name):
-    source = TEXTS[name]
-    lines = re.findall(r'^(?!    |\||!\[|export ).{101,}', source, re.M)
-    assert not [line for line in lines if '](' not in line]
-    assert name != 'README.md' or source.count('\n') <= 60
-    assert source.count('<details>') == source.count('</details>') == source.count('</summary>')
-    assert not re.search(r'</(summary|details)>\n[^\n]|[^\n]\n</?details>', source)
+def test_sections_and_exercises_are_there_in_their_order():
+    assert re.findall('^## (.+)', BOOK_TEXT, re.MULTILINE) == SECTIONS
+    numbers = re.findall(r'^### (\d+)\. ', BOOK_TEXT, re.MULTILINE)
+    assert [int(number) for number in numbers] == list(range(1, 15))
 
 
-def test_the_pictures_are_drawn_by_their_command_with_something_everywhere(tmp_path):
-    (script,) = re.findall(r'\.venv/bin/python (images/\w+\.py)', TEXTS['README.md'])
-    arguments = [sys.executable, script, '--iterations=2', f'--folder={tmp_path}']
-    subprocess.run(arguments, cwd=ROOT, check=True)
-    for name, (rows, columns) in PICTURES.items():
-        paths = [tmp_path / name, ROOT / 'images' / name]
-        new, stored = (np.array(Image.open(path).convert('L')) for path in paths)
+def test_links_and_pictures_lead_to_files_and_headings():
+    for name, text in TEXTS.items():
+        page = BeautifulSoup(mistune.html(text), 'html.parser')
+        headings = page.find_all(re.compile('^h[1-6]$'))
+        anchors = ['#' + heading.text.replace(' ', '-') for heading in headings]
+        links = [a['href'] for a in page.find_all('a')] + [i['src'] for i in page.find_all('img')]
+        for link in links:
+            if link.startswith('#'):
+                assert anchors.count(link) == 1, f'{link} in {name}'
+            elif not re.match('https?://', link):
+                file = (ROOT / name).parent / link.partition('#')[0]
+                assert file.exists(), f'{link} in {name}'
+
+
+def test_lines_of_text_are_short():
+    for name, text in TEXTS.items():
+        for line in FENCE.sub('', text).splitlines():
+            may_be_long = line.startswith(('|', '    ')) or '](' in line
+            assert len(line) <= 100 or may_be_long, f'{line} in {name}'
+
+
+def test_what_can_be_unfolded_is_well_formed():
+    """Markdown in HTML needs empty lines around the tags."""
+    for name, text in TEXTS.items():
+        tags = re.findall('</?(?:details|summary)>', text)
+        block = ['<details>', '<summary>', '</summary>', '</details>']
+        assert tags == block * (len(tags) // 4), name
+        assert not re.search(r'</(summary|details)>\n[^\n]|[^\n]\n</?details>', text), name
+    assert '<details>' in BOOK_TEXT
+
+
+def test_code_in_the_text_is_python_that_compiles_or_bash():
+    fences = FENCE.findall(BOOK_TEXT)
+    assert len(fences) == BOOK_TEXT.count('\n```') / 2
+    for language, code in fences:
+        assert language in ('python', 'bash')
+        if language == 'python':
+            if code.startswith(' '):  # lines out of a list or of a function
+                code = f'[\n{code}\n]' if code.endswith(',') else f'if True:\n{code}'
+            compile(code, 'text', 'exec')
+
+
+def test_names_in_the_text_exist_in_keras_and_tensorflow():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile()
+    roots = {'keras': keras, 'tf': tf, 'model': model}
+    for name in re.findall(r'\b(?:keras|tf|model)(?:\.[a-z_]\w*)+', BOOK_TEXT, re.IGNORECASE):
+        thing = roots[name.split('.')[0]]
+        for part in name.split('.')[1:]:
+            assert hasattr(thing, part), f'{part} in {name}'
+            thing = getattr(thing, part)
+
+
+def test_names_and_arguments_in_the_exercises_exist():
+    """They are names in the notebook's code, in a solution, or parameters of a layer."""
+    layers = [keras.layers.Conv2D, keras.layers.Dense, keras.layers.MaxPooling2D]
+    known = {name for layer in layers for name in inspect.signature(layer).parameters}
+    known |= set(re.findall(r'\w+', '\n'.join(CODE.values())))
+    known |= {'l2loss'}  # of PrettyTensor
+    for cell_id, text in TEXT.items():
+        if cell_id.startswith('exercise'):
+            solution = '\n'.join(code for _, code in FENCE.findall(text))
+            # Names that stand alone, are called or get a value.
+            names = re.findall(r'`([a-z_]\w*)(?:`|[(=])', FENCE.sub('', text))
+            unknown = set(names) - known - set(re.findall(r'\w+', solution))
+            assert not unknown, cell_id
+
+
+def gray(path):
+    """Return the gray values of a picture."""
+    return np.array(Image.open(path).convert('L'))
+
+
+def test_the_pictures_are_drawn_by_their_script_with_something_everywhere(tmp_path):
+    script = 'tests.measurements.pictures'
+    arguments = ['--iterations=2', f'--folder={tmp_path}']
+    subprocess.run([sys.executable, '-m', script, *arguments], cwd=ROOT, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == PICTURES
+    assert sorted(path.name for path in (ROOT / 'images').iterdir()) == PICTURES
+    for name in PICTURES:
+        new, stored = gray(tmp_path / name), gray(ROOT / 'images' / name)
         assert new.shape == stored.shape
-        for row in np.array_split(new, rows) + np.array_split(stored, rows):
-            for block in np.array_split(row, columns, axis=1):
+        for row in np.array_split(new, 3) + np.array_split(stored, 3):
+            for block in np.array_split(row, 4, axis=1):
                 assert len(np.unique(block)) > 5, name
+
+
+def test_the_stored_flowchart_is_the_one_in_the_folder_of_pictures():
+    (output,) = next(cell for cell in CODE_CELLS if cell.id == 'flowchart-code').outputs
+    picture = (ROOT / 'images/network_flowchart.png').read_bytes()
+    assert base64.b64decode(output.data['image/png']) == picture
+
+
+def test_the_alternative_text_of_the_flowchart_has_the_sizes_of_the_network():
+    (alt,) = re.findall(r'alt=(\(.*?\)|\'.*?\')', CODE['flowchart-code'], re.DOTALL)
+    numbers = [int(number) for number in re.findall(r'\d+', alt)]
+    model_sizes = {5, 7, 10, 14, 16, 28, 36, 128, 576, 1764}
+    digits = set(range(10))
+    assert set(numbers) <= model_sizes | digits

@@ -2,46 +2,70 @@
 
 import numpy as np
 import pytest
-from measure_machines import code_of, start
-from reader import replaced
 
-DRAW = 'indices = tf.random'
-RECORD = '        tf.py_function(drawn.append, [indices], [])'
-REPEAT = '        indices = tf.gather(drawn, tf.cast(optimizer.iterations, tf.int32))'
-BOTH = "train_batch_size = 128\ndrawn = np.hstack([np.load(file)['drawn'] for file in {}])"
-SAVE = '\nnp.savez({!r}, *model.get_weights(), drawn=drawn)\n'
-# The second worker's next iteration needs the first, which has saved when it gets there.
-DIE = 'optimize(1)\nos.kill(os.getpid(), 9)'
+from tests.notebook import CODE, short_training, with_lines, with_lines_below
+from tests.workers import script, solution, start
+
+DRAW = 'batch = ['  # the line of optimize that draws the numbers of a batch's images
+ITERATIONS = 16
+
+
+def saving(code, file):
+    """Return a script that saves the weights, and the images that were drawn, to a file."""
+    return f'drawn = []\n{code}\nnp.savez({str(file)!r}, *model.get_weights(), drawn=drawn)\n'
+
+
+def worker_script(file):
+    """Return the script of a worker, which notes the numbers of the images that it draws."""
+    edits = short_training() | solution()
+    noting = with_lines_below(edits['optimize-code'], '        drawn.append(batch)', DRAW)
+    return saving(script(edits=edits | {'optimize-code': noting}), file)
+
+
+def single_script(file, worker_files):
+    """Return the script of one machine that gets the batches of all workers joined."""
+    joined = f'batches = np.hstack([np.load(file)["drawn"] for file in {worker_files}])'
+    draw = '        batch = batches[i - 1]\n        drawn.append(batch)'
+    optimize = joined + '\n' + with_lines(CODE['optimize-code'], draw, DRAW)
+    return saving(script(edits=short_training() | {'optimize-code': optimize}), file)
 
 
 @pytest.fixture(scope='module')
 def machines(tmp_path_factory):
-    """Train two workers until the second is killed; train one machine with the batches of both."""
+    """Train two workers until the second is killed; train one machine with the batches of both.
+
+    Return what they have saved, and what they have printed.
+    """
     folder = tmp_path_factory.mktemp('machines')
-    first, second, single = files = [str(folder / f'{i}.npz') for i in range(3)]
-    code = 'drawn = []\n' + replaced(code_of(edited=True), DRAW, RECORD, keep=True)
-    logs = start(code + SAVE.format(first) + 'optimize(10**9)', code + SAVE.format(second) + DIE)
-    code = replaced(code_of(edited=False), DRAW, REPEAT)
-    code = replaced(code, 'train_batch_size =', BOTH.format(files[:2]))
-    logs += start(code + SAVE.format(single))
-    print(*logs, sep='\n')
-    return [np.load(file) for file in files], logs
+    files = [str(folder / f'{name}.npz') for name in ('first', 'second', 'single')]
+    first, second = (worker_script(file) for file in files[:2])
+    # The first worker's next step needs the second, which dies when both have saved.
+    printed = start(first + 'optimize(1_000_000)', second + 'optimize(1)\nos.kill(os.getpid(), 9)')
+    printed += start(single_script(files[2], files[:2]))
+    print(*printed, sep='\n')
+    return [np.load(file) for file in files], printed
 
 
 def test_both_workers_end_with_the_same_weights_from_different_batches(machines):
     first, second, _ = machines[0]
-    assert all(np.array_equal(first[name], second[name]) == (name != 'drawn') for name in first)
+    assert first['drawn'].shape == second['drawn'].shape == (ITERATIONS, 64)
+    assert not np.array_equal(first['drawn'], second['drawn'])
+    for name in set(first) - {'drawn'}:
+        assert np.array_equal(first[name], second[name])
 
 
 def test_the_weights_are_those_of_one_machine_that_gets_both_batches_as_one(machines):
     first, _, single = machines[0]
-    assert single['drawn'].shape == (16, 128)
+    assert single['drawn'].shape == (ITERATIONS, 128)
     for name in set(first) - {'drawn'}:
         np.testing.assert_allclose(first[name], single[name], rtol=0, atol=1e-4)
 
 
-def test_both_print_their_progress_and_a_killed_one_stops_the_other_with_an_error(machines):
-    for log in machines[1][:2]:
-        assert log.count('Optimization Iteration:      1, Training Accuracy:') == 1
-        assert log.count('Accuracy on Test-Set:') == 5
+def test_both_workers_print_their_progress(machines):
+    for printed in machines[1][:2]:
+        assert printed.count('Optimization Iteration:      1, Training Accuracy:') == 1
+        assert printed.count('Accuracy on Test-Set:') == 5
+
+
+def test_a_killed_worker_stops_the_other_with_an_error(machines):
     assert 'UnavailableError' in machines[1][0]

@@ -8,7 +8,6 @@ are there, and measures nothing.
 """
 
 import argparse
-import csv
 import io
 import random
 import re
@@ -25,9 +24,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from scipy import stats
 
+from tests.measurements.tables import print_table, read, write
 from tests.notebook import CODE, blocks, fresh, load, replaced, run, solutions, with_lines_below
 
-RESULTS = Path(__file__).parent / 'results'
 FONTS = [
     *('DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique', 'DejaVuSansMono'),
     *('DejaVuSansMono-Bold', 'DejaVuSerif', 'DejaVuSerif-Bold', 'DejaVuSerif-Italic'),
@@ -224,24 +223,6 @@ def measure_digits(nb, seeds=(1, 2, 3), iterations=1000):
                     yield name, seed, what, right
 
 
-def save(part, rows, folder=RESULTS):
-    """Write a part's rows to its file, each as soon as it is there."""
-    folder.mkdir(exist_ok=True)
-    with Path(folder, f'{part}.csv').open('w', 1, encoding='utf-8', newline='') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(PARTS[part][0])
-        writer.writerows(rows)
-
-
-def read(part, folder=RESULTS):
-    """Return the rows of a part's file as dictionaries; none if there is no file."""
-    path = Path(folder, f'{part}.csv')
-    if not path.exists():
-        return []
-    with path.open(encoding='utf-8', newline='') as file:
-        return list(csv.DictReader(file))
-
-
 def grouped(rows, columns, value):
     """Return lists of the numbers in one column, by the texts in other columns."""
     groups = defaultdict(list)
@@ -257,25 +238,17 @@ def mean_and_deviation(values):
     return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
 
 
-def print_table(header, rows):
-    """Print a Markdown table."""
-    print('|', ' | '.join(header), '|')
-    print('| --- ' * len(header) + '|')
-    for row in rows:
-        print('|', ' | '.join(map(str, row)), '|')
-
-
-def time_ratios(folder=RESULTS):
+def time_ratios():
     """Return the ratios of the networks' times to ours in the same round."""
-    rows = sorted(read('times', folder), key=lambda row: int(row['round']))
+    rows = sorted(read('times'), key=lambda row: int(row['round']))
     seconds = grouped(rows, ['network'], 'seconds')
     names = [name for name in NETWORKS if (name,) in seconds]
     return {name: np.divide(seconds[name,], seconds['ours',]) for name in names}
 
 
-def print_networks(folder=RESULTS):
+def print_networks():
     """Print parameters, times and accuracies of the networks."""
-    rows, ratios = read('networks', folder), time_ratios(folder)
+    rows, ratios = read('networks'), time_ratios()
     accuracies = grouped(rows, ['network', 'iterations'], 'accuracy')
     parameters = {row['network']: f'{int(row["parameters"]):,}' for row in rows}
     checkpoints = sorted({row['iterations'] for row in rows}, key=int)
@@ -289,20 +262,20 @@ def print_networks(folder=RESULTS):
     )
 
 
-def print_times(folder=RESULTS):
+def print_times():
     """Print the medians of the times, and the lowest and highest."""
     print_table(
         ['network', 'time to ours', 'lowest', 'highest'],
         [
             [name, *(f'{ratio:.2f}' for ratio in [np.median(ratios), min(ratios), max(ratios)])]
-            for name, ratios in time_ratios(folder).items()
+            for name, ratios in time_ratios().items()
         ],
     )
 
 
-def print_strides(folder=RESULTS):
+def print_strides():
     """Print the accuracies of each seed, and the mean difference with its interval."""
-    rows = read('strides', folder)
+    rows = read('strides')
     pooling, strides = ([float(row[name]) for row in rows] for name in ['pooling', 'strides'])
     differences = np.subtract(strides, pooling)
     print_table(
@@ -316,9 +289,9 @@ def print_strides(folder=RESULTS):
     print(f'\nMean {differences.mean():.2f}, 95% confidence interval {low:.2f} to {high:.2f}.')
 
 
-def print_curve(folder=RESULTS):
+def print_curve():
     """Print the means over the seeds."""
-    rows = read('curve', folder)
+    rows = read('curve')
     accuracies, losses = (grouped(rows, ['iterations'], name) for name in ['accuracy', 'loss'])
     table = []
     for (iteration,), found in accuracies.items():
@@ -330,9 +303,9 @@ def print_curve(folder=RESULTS):
     print_table(['iterations', 'accuracy', 'lowest–highest', 'cross-entropy'], table)
 
 
-def print_digits(folder=RESULTS):
+def print_digits():
     """Print what the networks make of unlike images, in percent, and of the printed digits."""
-    rows = read('digits', folder)
+    rows = read('digits')
     values = grouped(rows, ['what', 'network'], 'value')
     names, whats = (
         list(dict.fromkeys(row[column] for row in rows)) for column in ['network', 'what']
@@ -371,7 +344,7 @@ def main():
             nb = load('performance-0-test')
     for part in parts:
         if not args.tables:
-            save(part, PARTS[part][1](nb))
+            write(part, PARTS[part][0], PARTS[part][1](nb))
         if read(part):
             print(f'\n### {part.capitalize()}\n')
             PARTS[part][2]()

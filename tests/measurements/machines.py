@@ -6,21 +6,19 @@ In each round one worker, with the notebook as it is, and two, with the solution
 an order that is drawn anew. Each worker has a core of its own.
 """
 
-import csv
 import os
 import random
 import re
 import sys
 from collections import defaultdict
-from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
 
+from tests.measurements.tables import print_table, read, write
 from tests.notebook import blocks
 from tests.workers import script, solution, start
 
-FILE = Path(__file__).parent / 'results/machines.csv'
 BATCHES = [64, 512]  # images
 PIN = """import os
 
@@ -63,34 +61,26 @@ def measure(rounds=5, images=16384):
                 yield batch, num_workers, turn, f'{speed:.0f}'
 
 
-def save(rows, file=FILE):
-    """Write rows to the file, each as soon as it is there."""
-    file.parent.mkdir(exist_ok=True)
-    with file.open('w', 1, encoding='utf-8', newline='') as stream:
-        writer = csv.writer(stream, lineterminator='\n')
-        writer.writerow(['images_per_worker', 'workers', 'round', 'images_per_second'])
-        writer.writerows(rows)
-
-
-def print_table(file=FILE):
-    """Print the medians of the file's rounds, also of the ratios in each round."""
+def print_results():
+    """Print the medians of the rounds, also of the ratios in each round."""
     speeds = defaultdict(list)
-    with file.open(encoding='utf-8', newline='') as stream:
-        for row in csv.DictReader(stream):
-            key = int(row['images_per_worker']), int(row['workers'])
-            speeds[key].append(float(row['images_per_second']))
-    print('| images per worker and iteration | one worker | two workers | ratio |')
-    print('| --- | --- | --- | --- |')
+    for row in read('machines'):
+        key = int(row['images_per_worker']), int(row['workers'])
+        speeds[key].append(float(row['images_per_second']))
+    rows = []
     for batch in BATCHES:
         one, two = speeds[batch, 1], speeds[batch, 2]
         ratio = np.median(np.divide(two, one))
-        print(f'| {batch} | {np.median(one):.0f} | {np.median(two):.0f} | {ratio:.2f} |')
+        rows.append([batch, f'{np.median(one):.0f}', f'{np.median(two):.0f}', f'{ratio:.2f}'])
+    columns = ['images per worker and iteration', 'one worker', 'two workers', 'ratio']
+    print_table(columns, rows)
 
 
 def main(rounds=5):
     """Measure, and print the table."""
-    save(measure(rounds))
-    print_table()
+    columns = ['images_per_worker', 'workers', 'round', 'images_per_second']
+    write('machines', columns, measure(rounds))
+    print_results()
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ installed. Two limits are measured with them: a product of large matrices with a
 and TensorFlow's kernels for an iteration, each run alone.
 """
 
-import csv
 import io
 import os
 import random
@@ -24,9 +23,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.measurements.tables import print_table, read, write
 from tests.notebook import load
 
-FILE = Path(__file__).parent / 'results/speed.csv'
 BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
 
@@ -260,31 +259,28 @@ def measure(nb, programs, rounds, iterations):
                 yield name, turn, iterations, f'{seconds[name]:.3f}', accuracies[name]
 
 
-def save(rows, file=FILE):
-    """Write rows to the file, each as soon as it is there."""
-    file.parent.mkdir(exist_ok=True)
-    with file.open('w', 1, encoding='utf-8', newline='') as stream:
-        writer = csv.writer(stream, lineterminator='\n')
-        writer.writerow(['program', 'round', 'iterations', 'seconds', 'accuracy'])
-        writer.writerows(rows)
-
-
-def print_table(file=FILE):
-    """Print the medians of the file's rounds, of the ratios too, and the last accuracies."""
+def print_results():
+    """Print the medians of the rounds, of the ratios too, and the last accuracies."""
     speeds, accuracies = defaultdict(list), {}
-    with file.open(encoding='utf-8', newline='') as stream:
-        for row in csv.DictReader(stream):
-            speeds[row['program']].append(int(row['iterations']) / float(row['seconds']))
-            accuracies[row['program']] = f'{float(row["accuracy"]):.1%}' if row['accuracy'] else ''
-    print('| program | iterations/s | this notebook to it', end=' ')
-    print('| of a large matrix product | of the kernels alone | accuracy |')
-    print('| --- ' * 6 + '|')
+    for row in read('speed'):
+        speeds[row['program']].append(int(row['iterations']) / float(row['seconds']))
+        accuracies[row['program']] = f'{float(row["accuracy"]):.1%}' if row['accuracy'] else ''
+    rows = []
     for name, speed in speeds.items():
         ratios = np.divide(speeds[OURS], speed)
         limits = [np.median(np.divide(speed, speeds[limit])) for limit in [PRODUCT, KERNELS]]
-        print(f'| {name} | {np.median(speed):.0f}', end=' ')
-        print(f'| {np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})', end=' ')
-        print(f'| {limits[0]:.0%} | {limits[1]:.0%} | {accuracies[name]} |')
+        rows.append(
+            [
+                name,
+                f'{np.median(speed):.0f}',
+                f'{np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})',
+                *(f'{limit:.0%}' for limit in limits),
+                accuracies[name],
+            ]
+        )
+    columns = ['program', 'iterations/s', 'this notebook to it']
+    columns += ['of a large matrix product', 'of the kernels alone', 'accuracy']
+    print_table(columns, rows)
 
 
 def print_machine():
@@ -303,8 +299,9 @@ def main(rounds=11, epochs=2):
     print_machine()
     parameters = number_of_parameters(programs)
     print(f'{rounds} rounds of {epochs * EPOCH} iterations, {parameters:,} parameters\n')
-    save(measure(nb, programs, rounds, epochs * EPOCH))
-    print_table()
+    columns = ['program', 'round', 'iterations', 'seconds', 'accuracy']
+    write('speed', columns, measure(nb, programs, rounds, epochs * EPOCH))
+    print_results()
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 Usage: python -m tests.measurements.versions [pythons], by default those of pyenv from 3.10 on
 """
 
-import csv
 import json
 import re
 import subprocess
@@ -15,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 import nbformat
 
+from tests.measurements.tables import print_table, read, write
 from tests.notebook import BOOK, CODE, ROOT, replaced
 
-FILE = Path(__file__).parent / 'results/versions.csv'
 PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
 COLUMNS = ['python', *PACKAGES, 'allowed', 'seconds', 'accuracy', 'stderr']
 VERSIONS = f"""import importlib.metadata, json, platform
@@ -73,28 +72,19 @@ def measure(pythons):
             yield [*versions, allowed, f'{seconds:.0f}', accuracy, errors]
 
 
-def save(rows, file=FILE):
-    """Write rows to the file, each as soon as it is there."""
-    file.parent.mkdir(exist_ok=True)
-    with file.open('w', 1, encoding='utf-8', newline='') as stream:
-        writer = csv.writer(stream, lineterminator='\n')
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-
-
-def print_table(file=FILE):
-    """Print the file's rows."""
-    print('|', ' | '.join(COLUMNS), '|\n' + '| --- ' * len(COLUMNS) + '|')
-    with file.open(encoding='utf-8', newline='') as stream:
-        for row in csv.DictReader(stream):
-            row['stderr'] = row['stderr'].strip().replace('\n', ' ') or 'none'
-            print('|', ' | '.join(row.values()), '|')
+def print_results():
+    """Print the rows of the file."""
+    rows = read('versions')
+    for row in rows:
+        row['stderr'] = row['stderr'].strip().replace('\n', ' ') or 'none'
+    print_table(COLUMNS, [row.values() for row in rows])
 
 
 def main(*pythons):
     """Measure, and print the table."""
-    save(measure(pythons or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))))
-    print_table()
+    pythons = pythons or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
+    write('versions', COLUMNS, measure(pythons))
+    print_results()
 
 
 if __name__ == '__main__':
