@@ -225,3 +225,9 @@ def test_the_stored_flowchart_is_the_one_in_the_folder_of_pictures():
     (output,) = next(cell for cell in CODE_CELLS if cell.id == 'flowchart-code').outputs
     picture = (ROOT / 'images/network_flowchart.png').read_bytes()
     assert base64.b64decode(output.data['image/png']) == picture
+
+
+def test_the_alternative_text_of_the_flowchart_has_the_sizes_of_the_network():
+    (output,) = next(cell for cell in CODE_CELLS if cell.id == 'flowchart-code').outputs
+    numbers = re.findall(r'\d+', output.metadata['image/png']['alt'])
+    assert numbers == ['16', '576', '1764', '128', '10']

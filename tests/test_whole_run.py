@@ -37,12 +37,9 @@ def readme_command(part):
 
 
 def copy_repository(folder):
-    """Copy what git tracks into a folder, with a notebook that has no stored outputs."""
-    listing = subprocess.check_output(['git', 'ls-files', '-z'], cwd=ROOT, encoding='utf-8')
-    for name in listing.split('\0'):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    """Copy the repository, as a clone has it, with a notebook that has no stored outputs."""
+    left_out = shutil.ignore_patterns('.git', '.venv', '.*_cache', '__pycache__', 'result.ipynb')
+    shutil.copytree(ROOT, folder, ignore=left_out)
     nbformat.write(without_outputs(), folder / NOTEBOOK.relative_to(ROOT))
 
 

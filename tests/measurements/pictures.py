@@ -173,10 +173,10 @@ def draw_flowchart(nb, path):
         style = title | {'color': 'black'} if i == answer else {'color': '#555555'}
         middle = y + 21 * i + 10.5
         board.text(x - 16, middle + 7, str(i), **style)
-        board.ax.barh(middle, 80 * probability, 14, x, color=style['color'])
+        board.ax.barh(middle, 66 * probability, 14, x, color=style['color'])
         if probability >= 0.005:
             percent = f'{probability:.0%}'
-            board.text(x + 80 * probability + 6, middle + 7, percent, ha='left', **style)
+            board.text(x + 66 * probability + 6, middle + 7, percent, ha='left', **style)
     board.ax.plot([x, x], [y, y + 210], color=GRAY, linewidth=0.8)
     board.arrow((758, y + 105), (818, y + 105))
     board.text(786, y + 90, 'largest', **action)
