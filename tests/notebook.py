@@ -37,7 +37,8 @@ def load(until=None, edits=None):
 def fresh(loaded, model=None):
     """Return the names of `loaded` with functions of their own, and a new model, compiled.
 
-    `loaded` comes from `load` and is not changed; model is the source of the model's cell.
+    `loaded` comes from `load` and is not changed; model is the source of the model's cell. The
+    model is compiled as in the notebook, also where `loaded` was edited.
     """
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
@@ -102,14 +103,17 @@ def blocks(cell_id):
 
 
 def short_training():
-    """Return edits for `load`: 1 + 4 + 5 + 6 iterations, and 999 images in the test-set."""
-    fewer = {
+    """Return the edits, by the cells' ids, that make a whole run short: for `load` and `run`.
+
+    They leave 1 + 4 + 5 + 6 iterations, and 999 images in the test-set.
+    """
+    edits = {
         'performance-100-optimize': ('99', '4'),
         'performance-1000-optimize': ('900', '5'),
         'performance-10000-optimize': ('9000', '6'),
         'load-split-code': ('(images_test, cls_test)', '(images_test[:999], cls_test[:999])'),
     }
-    return {cell_id: replaced(CODE[cell_id], *change) for cell_id, change in fewer.items()}
+    return {cell_id: replaced(CODE[cell_id], *edit) for cell_id, edit in edits.items()}
 
 
 def tiny_model():
