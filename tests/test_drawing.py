@@ -76,7 +76,7 @@ def test_images_fill_the_grid_by_rows_with_their_classes_below(nb):
     assert color_of(axes[0].images[0], 0) == to_rgb('white')
 
 
-def test_images_without_predictions_have_their_true_class_below(nb):
+def test_three_images_stand_in_two_rows_with_their_true_class_below(nb):
     nb.plot_images(nb.data.test.images[:3], cls_true=nb.data.test.cls[:3])
     axes = pictures()
     assert rows_and_columns(axes) == (2, 2) and len(plt.gcf().axes) == 3
