@@ -162,6 +162,12 @@ def test_first_biases_are_zero(ours):
         assert not np.any(ours.model.get_layer(name).bias)
 
 
+def test_the_standard_deviations_of_the_first_weights_are_printed(ours, capsys):
+    run(ours, 'run-variables')
+    printed = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [f'{weight.std():.3f}' for weight in ours.model.get_weights()]
+
+
 def test_the_network_by_hand_computes_what_the_model_does(ours):
     variables = iter(ours.model.trainable_variables)
 

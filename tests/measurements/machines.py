@@ -2,6 +2,8 @@
 
 Usage: python -m tests.measurements.machines [rounds], by default 5
 
+With --tables alone, the table of the file that is there is printed, and nothing is measured.
+
 In each round one worker, with the notebook as it is, and two, with the solution's edits, train in
 an order that is drawn anew. Each worker has a core of its own.
 """
@@ -84,4 +86,7 @@ def main(rounds=5):
 
 
 if __name__ == '__main__':
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:] == ['--tables']:
+        print_results()
+    else:
+        main(*map(int, sys.argv[1:]))

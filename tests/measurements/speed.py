@@ -2,6 +2,8 @@
 
 Usage: python -m tests.measurements.speed [rounds] [epochs], by default 11 rounds of 2 epochs each
 
+With --tables alone, the table of the file that is there is printed, and nothing is measured.
+
 All programs run in this process, in an order that is drawn anew in each round. They start from the
 same weights and train with Adam on batches of the same training images. PyTorch takes part if it is
 installed. Two limits are measured with them: a product of large matrices with as many operations,
@@ -305,4 +307,7 @@ def main(rounds=11, epochs=2):
 
 
 if __name__ == '__main__':
-    main(*map(int, sys.argv[1:]))
+    if sys.argv[1:] == ['--tables']:
+        print_results()
+    else:
+        main(*map(int, sys.argv[1:]))

@@ -1,6 +1,8 @@
 """Runs the notebook, shortened, with the lowest and the highest versions that are allowed.
 
 Usage: python -m tests.measurements.versions [pythons], by default those of pyenv from 3.10 on
+
+With --tables alone, the table of the file that is there is printed, and nothing is measured.
 """
 
 import json
@@ -88,4 +90,7 @@ def main(*pythons):
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    if sys.argv[1:] == ['--tables']:
+        print_results()
+    else:
+        main(*sys.argv[1:])
