@@ -234,3 +234,13 @@ def test_tables_of_the_measurements_are_those_of_their_files(script, number):
     assert len(tables) == number
     for table in tables:
         assert table in page
+
+
+def test_the_lowest_versions_that_are_allowed_were_run():
+    text = (ROOT / 'requirements.txt').read_text('utf-8')
+    lowest = dict(re.findall(r'^([\w-]+)>=([\d.]+),', text, re.MULTILINE))
+    runs = [row for row in rows('versions') if row['allowed'] == 'lowest-direct']
+    assert runs
+    for row in runs:
+        for name in ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']:
+            assert row[name] == f'{lowest[name]}.0'
