@@ -220,7 +220,7 @@ def test_speeds_of_a_loop_in_a_graph_and_of_fit_are_the_measured_ones():
     loop = np.median(ours / seconds['the loop in a graph',]) - 1
     fit = np.median(seconds['`model.fit`, defaults',] / ours)
     assert f'{loop:.0%} faster' in flat('optimize-function')
-    assert f'{fit:.1f} times as fast as `fit`' in flat('optimize-function')
+    assert f'{fit:.2f} times the speed of `fit`' in flat('optimize-function')
 
 
 @pytest.mark.parametrize(
