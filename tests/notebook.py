@@ -1,10 +1,12 @@
 """The notebook's code, run in this process as a reader runs it, cell by cell, edited or not."""
 
+import io
 import linecache
 import multiprocessing
 import os
 import re
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from copy import copy
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -43,13 +45,14 @@ def fresh(loaded, model=None):
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
     nb.data = SimpleNamespace(**{name: copy(part) for name, part in vars(loaded.data).items()})
-    for cell_id, source in CODE.items():
-        if re.search('^def ', source, re.MULTILINE) and cell_id != 'load-read-code':
-            run(nb, cell_id)
     for cell_id in ('seed-code', 'inputs-x'):
         run(nb, cell_id)
     run(nb, 'model', model)
     run(nb, 'compile')
+    with redirect_stdout(io.StringIO()):
+        for cell_id, source in CODE.items():
+            if re.search('^def ', source, re.MULTILINE) and cell_id != 'load-read-code':
+                run(nb, cell_id)
     return nb
 
 
@@ -118,7 +121,7 @@ def short_training():
 
 def tiny_model():
     """Return the model's cell without convolutions and with 16 features, for a quick training."""
-    layers = "        Flatten(),\n        Dense(16, name='layer_fc1', **defaults),"
+    layers = "        layers.Flatten(),\n        layers.Dense(16, name='layer_fc1', **defaults),"
     return with_lines(CODE['model'], layers, 'layer_conv1', 'layer_fc1')
 
 
@@ -144,7 +147,9 @@ def solutions():
         'reshape outside': f'{reshape_data}\n'
         + with_lines(model, reshaped_input, 'Input', 'Reshape'),
         'dropout': with_lines_below(model, dropout, 'layer_fc1'),
-        'strides': with_lines(model, f'{strides}\n        Flatten(),', 'layer_conv1', 'Flatten'),
+        'strides': with_lines(
+            model, f'{strides}\n        layers.Flatten(),', 'layer_conv1', 'Flatten'
+        ),
         '3×3 filters, 32 and 72': other_filters,
         'one more convolution': with_lines_below(model, convolution, 'layer_conv2'),
         '8 and 16 filters, no fc1': with_lines(model, simplest, 'layer_conv1', 'layer_fc1'),

@@ -18,7 +18,10 @@ RED = '[data-mime-type="application/vnd.jupyter.stderr"]'  # Errors are marked s
 LONGEST = 'performance-10000-optimize'
 BOOK = shortened()
 IDS = [cell.id for cell in BOOK.cells]
-END = 900_000  # milliseconds; a generous end to any wait
+# Milliseconds: a generous end to waiting for the page, and for the training.
+PAGE, END = 120_000, 900_000
+# What the tests look for. If a new JupyterLab has other names for it, they say so at once.
+PARTS = ['.jp-InputPrompt', '.jp-InputArea .cm-content', '.jp-Notebook-ExecutionIndicator']
 
 
 def find(page, cell_id, part):
@@ -44,13 +47,14 @@ def start(page, cell_id, entry):
     find(page, cell_id, '.cm-content').click()
     page.get_by_role('menuitem', name='Run', exact=True).click()
     page.locator('.lm-Menu-itemLabel').get_by_text(entry, exact=True).click()
-    expect(prompt).not_to_have_text(before)
+    expect(prompt).not_to_have_text(before, timeout=PAGE)
 
 
 def wait_for_end(page):
     """Wait until no cell is running or waiting, and the kernel is ready for one."""
-    expect(page.locator('.jp-InputPrompt').filter(has_text='[*]')).to_have_count(0)
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for()
+    running = page.locator('.jp-InputPrompt').filter(has_text='[*]')
+    expect(running).to_have_count(0, timeout=END)
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status=idle]').wait_for(timeout=END)
 
 
 def run_all_cells(page):
@@ -85,7 +89,6 @@ def page(request, tmp_path_factory):
     chromium = shutil.which('chromium') or shutil.which('chromium-browser')
     if not chromium and not os.environ.get('CI'):
         pytest.skip('There is no Chromium: apt-get install chromium')
-    expect.set_options(timeout=END)
     folder = tmp_path_factory.mktemp(request.param)
     prepare_folder(folder)
     options = ['--notebook-dir=.', '--allow-root', '--no-browser', '--ip=127.0.0.1', '--port=0']
@@ -94,9 +97,11 @@ def page(request, tmp_path_factory):
     with sync_playwright() as playwright, subprocess.Popen(command, cwd=folder, env=env) as server:
         try:
             page = playwright.chromium.launch(executable_path=chromium).new_page()
-            page.set_default_timeout(END)
+            page.set_default_timeout(PAGE)
             page.goto(wait_for_address(server, folder / 'runtime'))
-            expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(IDS))
+            expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(IDS), timeout=PAGE)
+            for part in PARTS:
+                page.locator(part).first.wait_for(state='attached')
             wait_for_end(page)
             run_all_cells(page)
             yield page
@@ -127,9 +132,9 @@ def test_the_cells_below_an_edited_model_are_run_with_the_edited_one(page):
 def test_the_stop_button_interrupts_the_training_and_it_can_go_on(page):
     edit(page, LONGEST, '6', '90000')
     start(page, LONGEST, 'Run Selected Cell')
-    expect(find(page, LONGEST, '.jp-OutputArea').first).to_contain_text('01, Training')
+    expect(find(page, LONGEST, '.jp-OutputArea').first).to_contain_text('01, Training', timeout=END)
     page.get_by_role('button', name='Interrupt the kernel').click()
-    expect(find(page, LONGEST, RED)).to_contain_text('KeyboardInterrupt')
+    expect(find(page, LONGEST, RED)).to_contain_text('KeyboardInterrupt', timeout=PAGE)
     wait_for_end(page)
     done = int(re.findall(r'Iteration: +(\d+)', output(page, LONGEST))[-1])
     edit(page, LONGEST, '90000', '100')

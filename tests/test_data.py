@@ -89,7 +89,7 @@ def test_the_published_files_are_read_from_a_read_only_folder(reader, capsys):
 
 @pytest.mark.parametrize('name', SUMS)
 @pytest.mark.parametrize('fault', [*FAULTS, 'a folder', 'not there, and no network'])
-def test_a_faulty_file_gives_an_error_with_its_name_and_is_left_alone(reader, fault, name):
+def test_a_faulty_file_gives_an_error_where_it_is_read_and_is_left_alone(reader, fault, name):
     path = reader.data_dir / name
     path.unlink()
     if fault == 'a folder':
@@ -120,7 +120,6 @@ def test_a_missing_file_is_downloaded_and_the_others_are_left_alone(reader):
 def test_the_notebook_alone_downloads_all_into_a_new_folder(loaded, tmp_path):
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
-    run(nb, 'flowchart-code', folder=tmp_path)
     run(nb, 'load-read-code', folder=tmp_path)
     assert nb.data_url in MIRRORS
     nb.data_url = f'{DATA.as_uri()}/'
@@ -133,7 +132,6 @@ def test_the_notebook_finds_the_data_from_its_folder_and_from_the_root(loaded):
     for folder in (ROOT / 'notebooks', ROOT):
         nb = ModuleType('nb')
         vars(nb).update(vars(loaded))
-        run(nb, 'flowchart-code', folder=folder)
         run(nb, 'load-read-code', folder=folder)
         assert (folder / nb.data_dir).resolve() == DATA
 
@@ -145,7 +143,58 @@ def test_the_first_labels_are_printed(loaded, capsys):
     )
 
 
+def test_the_data_is_found_when_the_cell_of_the_flowchart_is_skipped():
+    nb = load(until='dimensions-code', edits={'flowchart-code': ''})
+    check_mnist(nb.data)
+
+
 # Other data
+
+
+PIXELS = np.arange(2 * 28 * 28).reshape(2, 28, 28) % 256
+
+
+@pytest.mark.parametrize(
+    'images',
+    [
+        *(
+            PIXELS.astype(kind)
+            for kind in ['uint8', 'int16', 'int32', 'int64', 'float16', 'float64']
+        ),
+        PIXELS.tolist(),
+        list(PIXELS.astype(np.uint8)),
+    ],
+    ids=lambda images: str(getattr(images, 'dtype', type(images[0]))),
+)
+def test_pixels_of_any_type_become_float32(loaded, images):
+    part = loaded.subset(images, np.array([3, 5]))
+    assert part.images.dtype == np.float32
+    assert np.allclose(part.images, PIXELS.reshape(2, 784) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'cls',
+    [
+        *(
+            np.array([3, 5], kind)
+            for kind in ['uint8', 'int8', 'int32', 'int64', 'uint64', 'float32']
+        ),
+        np.array([[3], [5]], np.uint8),
+        [3, 5],
+        (np.int8(3), np.int8(5)),
+    ],
+    ids=str,
+)
+def test_class_numbers_of_any_type_and_in_columns_become_labels(loaded, cls):
+    part = loaded.subset(PIXELS.astype(np.uint8), cls)
+    assert part.cls.dtype == np.int64 and part.cls.tolist() == [3, 5]
+    assert part.labels.dtype == np.float32 and np.array_equal(part.labels, np.eye(10)[[3, 5]])
+
+
+def test_classes_that_do_not_fit_the_images_are_an_error(loaded):
+    for cls in [[3, 5, 7], np.eye(10)[[3, 5]], [3, 10]]:
+        with pytest.raises((ValueError, IndexError)):
+            loaded.subset(PIXELS, cls)
 
 
 def write_idx(path, values):

@@ -1,21 +1,22 @@
 """The figures in the texts are those of the stored outputs and of the measurements' files."""
 
-import csv
 import re
 import subprocess
 import sys
-from collections import defaultdict
 
 import numpy as np
 import pytest
+from packaging.version import Version
 from scipy import stats
 
+from tests.measurements.tables import RESULTS, grouped, mean_and_deviation, read, time_ratios
 from tests.notebook import BOOK, ROOT, TEXT
 
-RESULTS = ROOT / 'tests/measurements/results'
 # The accuracies in each text, in their order: of which network, after how many iterations.
 ACCURACIES = {
-    'weights-conv2': [('both convolutions frozen', 1000), ('ours', 1000)],
+    'weights-change-seen': [
+        *(('ours', 1000), ('both convolutions frozen', 1000), ('no convolutions', 1000)),
+    ],
     'conclusion': [
         *(("ours, Glorot's initialization", 100), ('ours', 100)),
         *(('learning rate 1e-3', 1000), ('ours', 1000)),
@@ -60,45 +61,23 @@ ROWS = {
 }
 
 
-def rows(name):
-    """Return the rows of a file of results, as dictionaries of texts."""
-    with (RESULTS / f'{name}.csv').open(encoding='utf-8', newline='') as file:
-        return list(csv.DictReader(file))
-
-
-def columns(name, value, *keys):
-    """Return the numbers in one column of a file of results, by the texts in other columns."""
-    groups = defaultdict(list)
-    for row in rows(name):
-        groups[tuple(row[key] for key in keys)].append(float(row[value]))
-    return groups
-
-
-def mean_and_deviation(values):
-    """Return the mean and the standard deviation of a single run, as the texts write them."""
-    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}%'
-
-
 def accuracy(network, what):
     """Return the accuracy of a network after some iterations, or on some kind of images."""
     if isinstance(what, str):
-        return mean_and_deviation(columns('digits', 'value', 'network', 'what')[network, what])
-    found = columns('networks', 'accuracy', 'network', 'iterations')
+        return mean_and_deviation(grouped('digits', 'value', 'network', 'what')[network, what])
+    found = grouped('networks', 'accuracy', 'network', 'iterations')
     return mean_and_deviation(found[network, str(what)])
 
 
 def parameters(network):
     """Return the number of a network's parameters, as the texts write it."""
-    (number,) = {row['parameters'] for row in rows('networks') if row['network'] == network}
+    (number,) = {row['parameters'] for row in read('networks') if row['network'] == network}
     return f'{int(number):,}'
 
 
 def time_ratio(network):
-    """Return the time of a network to that of ours, the median of the rounds, or '1.00'."""
-    seconds = columns('times', 'seconds', 'network', 'round')
-    rounds = [turn for name, turn in seconds if name == network]
-    ratios = [seconds[network, turn][0] / seconds['ours', turn][0] for turn in rounds]
-    return f'{np.median(ratios):.2f}'
+    """Return the time of a network to that of ours, the median of the rounds."""
+    return f'{np.median(time_ratios()[network]):.2f}'
 
 
 def flat(cell_id):
@@ -130,9 +109,14 @@ def test_a_stored_accuracy_belongs_to_its_count(iterations):
     assert percent == f'{int(count) / 10_000:.1%}'
 
 
-def test_the_stored_confusion_matrix_has_the_last_count_on_its_diagonal():
+def stored_matrix():
+    """Return the stored confusion matrix."""
     text = printed('performance-10000-test').partition('Confusion Matrix:\n')[2]
-    matrix = np.array([row.split() for row in re.findall(r'\[([ \d]+)\]', text)], dtype=int)
+    return np.array([row.split() for row in re.findall(r'\[([ \d]+)\]', text)], dtype=int)
+
+
+def test_the_stored_confusion_matrix_has_the_last_count_on_its_diagonal():
+    matrix = stored_matrix()
     assert matrix.shape == (10, 10)
     assert matrix.sum() == 10_000
     assert matrix.trace() == last_count()
@@ -144,10 +128,61 @@ def test_readme_has_the_number_of_errors_that_the_stored_outputs_have():
     assert [int(number) for number in re.findall(sentence, readme)] == [10_000 - last_count()]
 
 
+def training_accuracies():
+    """Return the stored accuracies on training batches, in percent, by their iterations."""
+    cells = [f'performance-{iterations}-optimize' for iterations in (1, 1000, 10_000)]
+    lines = re.findall(r'(\d+), Training Accuracy: *([\d.]+)%', ''.join(map(printed, cells)))
+    return {int(iteration): float(percent) for iteration, percent in lines}
+
+
+def test_sentences_about_the_losses_hold_for_the_stored_run():
+    by_hand = printed('direct-graph-code').strip()
+    in_keras = re.findall(r'Loss: ([\d.]+)', printed('gradient-code'))[0]
+    assert f'−ln 0.1 ≈ {by_hand},' in flat('direct-graph-seen')
+    assert f'why the loss is {in_keras}, when it was {by_hand} by hand' in flat('performance')
+
+
+def test_the_sentence_about_the_gradient_holds_for_the_stored_run():
+    predicted, actual = map(float, re.findall(r'change: +([\d.]+)', printed('gradient-code')))
+    assert 'to within half a percent' in flat('gradient-seen')
+    assert 0.003 < abs(actual / predicted - 1) < 0.005
+
+
+def test_sentences_about_first_weights_and_accuracies_hold_for_the_stored_run():
+    deviations = re.findall(r'kernel .* ([\d.]+)\n', printed('run-variables'))
+    assert f'{deviations[0]} is close' in flat('run-variables-seen')
+    assert [float(number) < 0.05 for number in deviations] == [False, False, True, False]
+    assert printed('accuracy-code') == f'{1 / 9:.1%}\n'
+    assert 'One of nine.' in flat('accuracy-seen')
+    percent = training_accuracies()[1]
+    text = f'the batch has {percent}%, but that is {percent * 0.64:.0f} images of 64'
+    assert text in flat('performance-1-test-seen')
+
+
+def test_sentences_about_training_and_test_hold_for_the_stored_run():
+    accuracies = training_accuracies()
+    last = [accuracies[iteration] for iteration in range(9001, 10_000, 100)]
+    assert last.count(100) == 8
+    assert 'eight of the last ten reports say 100%' in flat('performance-10000-text')
+    errors = np.mean([100 - accuracies[iteration] for iteration in range(8001, 10_000, 100)])
+    test = f'{100 - last_count() / 100:.1f}%'
+    text = f'the last twenty dots average {errors:.1f}%, and the test-set has {test}'
+    assert text in flat('curve-seen')
+    assert f'{last_count() / 100:.1f}%, as in the original' in flat('performance-10000-test-seen')
+
+
+def test_sentences_about_errors_by_digits_hold_for_the_stored_run():
+    errors = stored_matrix().sum(axis=1) - stored_matrix().diagonal()
+    text = f'It has {errors[9]} errors left in the stored run, and the 8 has {errors[8]}.'
+    assert text in flat('performance-10000-test-seen')
+    assert printed('weights-change-code') == 'Correlation: 0.99\n'
+    assert 'A correlation of 0.99' in flat('weights-change-seen')
+
+
 def test_accuracies_in_the_text_are_the_measured_ones():
     found = {cell_id: re.findall(r'\d+\.\d ± \d+\.\d%', flat(cell_id)) for cell_id in TEXT}
     assert {cell_id: texts for cell_id, texts in found.items() if texts} == {
-        cell_id: [accuracy(*key) for key in keys] for cell_id, keys in ACCURACIES.items()
+        cell_id: [f'{accuracy(*key)}%' for key in keys] for cell_id, keys in ACCURACIES.items()
     }
 
 
@@ -155,7 +190,7 @@ def test_rows_of_the_networks_in_exercises_7_and_8_are_the_measured_ones():
     found = table_rows(TEXT['exercise-7'] + '\n' + TEXT['exercise-8'])
     found = [row for row in found if row[0] not in ('network', '---')]
     assert found == [
-        [name, parameters(network), time_ratio(network), accuracy(network, 1000)]
+        [name, parameters(network), time_ratio(network), f'{accuracy(network, 1000)}%']
         for name, network in ROWS.items()
     ]
 
@@ -169,7 +204,7 @@ def test_sizes_and_times_of_the_simplest_networks_are_the_measured_ones():
 
 def test_the_comparison_of_strides_with_pooling_is_the_measured_one():
     pooling, strides = (
-        np.array([float(row[name]) for row in rows('strides')]) for name in ('pooling', 'strides')
+        np.array([float(row[name]) for row in read('strides')]) for name in ('pooling', 'strides')
     )
     low, high = stats.ttest_rel(pooling, strides).confidence_interval()
     wins = {12: 'each', 11: 'eleven', 10: 'ten'}[np.sum(pooling > strides)]
@@ -182,49 +217,39 @@ def test_the_comparison_of_strides_with_pooling_is_the_measured_one():
 
 
 def test_what_the_networks_make_of_other_images_is_measured():
-    values = columns('digits', 'value', 'what', 'network')
-    plain, inverted, read = (
+    values = grouped('digits', 'value', 'what', 'network')
+    plain, inverted, read_digit = (
         f'{np.mean(values[f"right of 90 printed, {way}", "ours"]):.0f}'
         for way in ('resized', 'resized and inverted', 'by read_digit')
     )
     certainty = np.mean(values['certainty when inverted', 'ours'])
     text = flat('exercise-14')
-    assert f'{plain} were right' in text
-    assert f'{inverted} when they were inverted' in text
-    assert f'{read} by this function' in text
+    assert f'Only {plain} were right when we just made the pictures smaller' in text
+    assert f'{inverted} when we inverted them as well' in text
+    assert f'{read_digit} with `read_digit`' in text
     assert f'mean certainty of {certainty:.0f}%' in text
 
 
-def test_the_loss_before_and_after_one_iteration_is_the_measured_one():
-    losses = columns('curve', 'loss', 'iterations')
-    before, after = (np.mean(losses[iteration,]) for iteration in ('0', '1'))
-    assert f'from {before:.2f} to {after:.2f}' in flat('performance-1')
-
-
 def test_speeds_of_machines_are_the_measured_ones():
-    speeds = columns('machines', 'images_per_second', 'images_per_worker', 'workers', 'round')
-    expected = []
-    for batch in ('64', '512'):
-        one, two = (
-            np.array([found[0] for key, found in sorted(speeds.items()) if key[:2] == wanted])
-            for wanted in ((batch, '1'), (batch, '2'))
-        )
-        medians = [f'{np.median(one):.0f}', f'{np.median(two):.0f}', f'{np.median(two / one):.2f}']
-        expected.append([batch, *medians])
-    assert [row for row in table_rows(TEXT['exercise-13']) if row[0] in ('64', '512')] == expected
+    speeds = grouped('machines', 'images_per_second', 'images_per_worker', 'workers')
+    small, large = (
+        f'{np.median(np.divide(speeds[batch, "2"], speeds[batch, "1"])):.2f}'
+        for batch in ('64', '512')
+    )
+    text = f'{small} times the work of one, and {large} times with batches of 512'
+    assert text in flat('exercise-13')
 
 
-def test_speeds_of_a_loop_in_a_graph_and_of_fit_are_the_measured_ones():
-    seconds = columns('speed', 'seconds', 'program')
-    ours = np.array(seconds['this notebook',])
-    loop = np.median(ours / seconds['the loop in a graph',]) - 1
-    fit = np.median(seconds['`model.fit`, defaults',] / ours)
-    assert f'{loop:.0%} faster' in flat('optimize-function')
-    assert f'{fit:.2f} times the speed of `fit`' in flat('optimize-function')
+def test_digits_with_most_errors_are_the_measured_ones():
+    errors = grouped('hardest', 'errors', 'seed')
+    first, second, third = (np.argmax(errors[seed,]) for seed in '123')
+    assert first == third
+    text = f'after 1,000 iterations was the {first}, the {second}, and the {third} again'
+    assert text in flat('performance-10000-test-seen')
 
 
 @pytest.mark.parametrize(
-    ('script', 'number'), [('speed', 1), ('exercises', 5), ('machines', 1), ('versions', 1)]
+    ('script', 'number'), [('speed', 1), ('exercises', 6), ('machines', 1), ('versions', 1)]
 )
 def test_tables_of_the_measurements_are_those_of_their_files(script, number):
     command = [sys.executable, '-m', f'tests.measurements.{script}', '--tables']
@@ -239,8 +264,9 @@ def test_tables_of_the_measurements_are_those_of_their_files(script, number):
 def test_the_lowest_versions_that_are_allowed_were_run():
     text = (ROOT / 'requirements.txt').read_text('utf-8')
     lowest = dict(re.findall(r'^([\w-]+)>=([\d.]+),', text, re.MULTILINE))
-    runs = [row for row in rows('versions') if row['allowed'] == 'lowest-direct']
+    runs = [row for row in read('versions') if row['allowed'] == 'lowest-direct']
     assert runs
     for row in runs:
         for name in ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']:
-            assert row[name] == f'{lowest[name]}.0'
+            wanted = Version(lowest[name]).release
+            assert Version(row[name]).release[: len(wanted)] == wanted

@@ -73,7 +73,8 @@ def statements():
 
 @pytest.mark.parametrize('command', ['check', 'format --check'])
 def test_ruff_has_nothing_to_say_about_the_code(command):
-    subprocess.run([sys.executable, '-m', 'ruff', *command.split(), '.'], cwd=ROOT, check=True)
+    files = [NOTEBOOK, ROOT / 'tests']
+    subprocess.run([sys.executable, '-m', 'ruff', *command.split(), *files], cwd=ROOT, check=True)
 
 
 def test_pymarkdown_has_nothing_to_say_about_the_texts(tmp_path):
@@ -88,7 +89,11 @@ def test_the_notebook_is_valid_and_has_little_metadata():
     assert not any(cell.metadata for cell in BOOK.cells)
     assert BOOK.metadata == {
         'kernelspec': {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'},
-        'language_info': {'name': 'python', 'file_extension': '.py'},
+        'language_info': {
+            'name': 'python',
+            'file_extension': '.py',
+            'nbconvert_exporter': 'python',
+        },
     }
 
 
@@ -96,6 +101,7 @@ def test_the_notebook_can_be_exported_as_a_python_script():
     script, resources = ScriptExporter().from_notebook_node(BOOK)
     assert resources['output_extension'] == '.py'
     assert '\ndef optimize(num_iterations):\n' in script
+    compile(script, 'script', 'exec')
 
 
 def test_stored_outputs_come_from_one_run_without_errors():

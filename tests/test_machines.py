@@ -3,31 +3,51 @@
 import numpy as np
 import pytest
 
-from tests.notebook import CODE, short_training, with_lines, with_lines_below
-from tests.workers import script, solution, start
+from tests.notebook import CODE, short_training
+from tests.workers import script, start, workers_solution
 
-DRAW = 'batch = ['  # the line of optimize that draws the numbers of a batch's images
-ITERATIONS = 16
+ITERATIONS, BATCH = 16, 64
+# What follows the cell that defines `random_order`: the numbers that are drawn are kept, ...
+NOTE_NUMBERS = """
+drawn, plain_order = [], random_order
 
 
-def saving(code, file):
-    """Return a script that saves the weights, and the images that were drawn, to a file."""
-    return f'drawn = []\n{code}\nnp.savez({str(file)!r}, *model.get_weights(), drawn=drawn)\n'
+def random_order(num_images):
+    for number in plain_order(num_images):
+        drawn.append(number)
+        yield number
+"""
+# ... or those that the workers have drawn are drawn again, in batches of both.
+REPEAT_NUMBERS = f"""
+drawn = np.hstack([np.load(file)['drawn'].reshape(-1, {BATCH}) for file in {{files}}]).ravel()
+numbers = iter(drawn)
+
+
+def random_order(num_images):
+    return numbers
+"""
+
+
+def saving(edits, file):
+    """Return a script that saves the weights, and the numbers that were drawn, to a file."""
+    code = script(edits=short_training() | edits)
+    return f'{code}\nnp.savez({str(file)!r}, *model.get_weights(), drawn=drawn)\n'
 
 
 def worker_script(file):
     """Return the script of a worker, which notes the numbers of the images that it draws."""
-    edits = short_training() | solution()
-    noting = with_lines_below(edits['optimize-code'], '        drawn.append(batch)', DRAW)
-    return saving(script(edits=edits | {'optimize-code': noting}), file)
+    noting = {'batches-code': CODE['batches-code'] + NOTE_NUMBERS}
+    return saving(workers_solution() | noting, file)
 
 
 def single_script(file, worker_files):
     """Return the script of one machine that gets the batches of all workers joined."""
-    joined = f'batches = np.hstack([np.load(file)["drawn"] for file in {worker_files}])'
-    draw = '        batch = batches[i - 1]\n        drawn.append(batch)'
-    optimize = joined + '\n' + with_lines(CODE['optimize-code'], draw, DRAW)
-    return saving(script(edits=short_training() | {'optimize-code': optimize}), file)
+    repeat = REPEAT_NUMBERS.format(files=worker_files)
+    edits = {
+        'batches-code': CODE['batches-code'] + repeat,
+        'optimize-code': f'{CODE["optimize-code"]}\ntrain_batch_size = {2 * BATCH}',
+    }
+    return saving(edits, file)
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +68,7 @@ def machines(tmp_path_factory):
 
 def test_both_workers_end_with_the_same_weights_from_different_batches(machines):
     first, second, _ = machines[0]
-    assert first['drawn'].shape == second['drawn'].shape == (ITERATIONS, 64)
+    assert len(first['drawn']) == len(second['drawn']) == ITERATIONS * BATCH
     assert not np.array_equal(first['drawn'], second['drawn'])
     for name in set(first) - {'drawn'}:
         assert np.array_equal(first[name], second[name])
@@ -56,7 +76,7 @@ def test_both_workers_end_with_the_same_weights_from_different_batches(machines)
 
 def test_the_weights_are_those_of_one_machine_that_gets_both_batches_as_one(machines):
     first, _, single = machines[0]
-    assert single['drawn'].shape == (ITERATIONS, 128)
+    assert len(single['drawn']) == 2 * ITERATIONS * BATCH
     for name in set(first) - {'drawn'}:
         np.testing.assert_allclose(first[name], single[name], rtol=0, atol=1e-4)
 

@@ -15,18 +15,18 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from tests.jupyter import environment, shortened, without_outputs
+from tests.measurements.tables import grouped
 from tests.notebook import BOOK, CODE, NOTEBOOK, ROOT, replaced
 
 # Where Jupyter and the libraries keep settings and caches, in the user's home.
-CACHES = ('.cache/', '.config/', '.ipython/', '.jupyter/', '.keras/', '.local/')
-# The lowest and the highest accuracy in percent after 0, 1, 100, 1,000 and 10,000 iterations.
-CURVE = [(3, 20), (3, 22), (82, 90.5), (96, 97.9), (98.6, 100)]
+CACHES = ('.cache/', '.config/', '.ipython/', '.jupyter/', '.keras/', '.local/', 'Library/')
 TEST_IMAGES_OF_CLASSES = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 # Cells whose numbers depend on neither chance nor the machine.
 CERTAIN = [
     *('load-split-code', 'load-labels-code', 'inputs-x', 'inputs-image-code', 'inputs-true-code'),
     *('inputs-cls-code', 'keras-summary-code'),
 ]
+CERTAIN_PICTURES = ['flowchart-code', 'plot-few-code', 'output-image-code']
 
 
 def readme_command(part):
@@ -97,10 +97,10 @@ def without_numbers(text):
     return re.sub(r'\s', '', text)
 
 
-def small(picture):
-    """Return the gray values of a picture, 80 in a row and 80 in a column."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture)))
-    return np.array(image.convert('L').resize((80, 80)), dtype=float).ravel()
+def gray(picture, size=None):
+    """Return the gray values of a picture in one row."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert('L')
+    return np.array(image.resize(size or image.size), dtype=float).ravel()
 
 
 def test_only_the_result_the_environment_and_caches_are_written(whole_run):
@@ -121,22 +121,32 @@ def test_all_cells_show_what_is_stored_but_for_numbers_and_nothing_on_stderr(who
 
 
 def pictures(cell):
-    """Return a cell's pictures but those of example errors, as chance decides what they show."""
-    found = [picture for kind, picture in shown(cell) if kind == 'picture']
-    return found[1:] if 'show_example_errors=True' in cell.source else found
+    """Return a cell's pictures."""
+    return [picture for kind, picture in shown(cell) if kind == 'picture']
 
 
-def test_pictures_look_like_the_stored_ones(whole_run):
+def test_pictures_of_certain_content_look_like_the_stored_ones(whole_run):
     for stored, new in zip(BOOK.cells, whole_run.book.cells, strict=True):
-        for stored_picture, new_picture in zip(pictures(stored), pictures(new), strict=True):
-            correlation = np.corrcoef(small(stored_picture), small(new_picture))[0, 1]
-            assert correlation > 0.9, new.id
+        if new.id in CERTAIN_PICTURES:
+            (stored_picture,), (new_picture,) = pictures(stored), pictures(new)
+            small = [gray(picture, (80, 80)) for picture in (stored_picture, new_picture)]
+            assert np.corrcoef(*small)[0, 1] > 0.9, new.id
 
 
-def test_accuracy_follows_the_curve_of_the_original(whole_run):
+def test_all_pictures_are_different_and_show_something(whole_run):
+    found = [picture for cell in whole_run.book.cells for picture in pictures(cell)]
+    assert len(set(found)) == len(found) == 14
+    for picture in found:
+        assert len(np.unique(gray(picture))) > 20
+
+
+def test_accuracy_follows_the_measured_curve(whole_run):
+    """The bounds are five standard deviations from the mean of the seeds in curve.csv."""
+    measured = grouped('curve', 'accuracy', 'iterations')
     tests = re.findall(r'Accuracy on Test-Set: ([\d.]+%) \((\d+) / 10000\)\n', whole_run.printed)
-    for (percent, count), (low, high) in zip(tests, CURVE, strict=True):
-        assert low <= int(count) / 100 <= high
+    for (percent, count), seeds in zip(tests, measured.values(), strict=True):
+        distance = abs(int(count) / 100 - np.mean(seeds))
+        assert distance < 5 * np.std(seeds, ddof=1)
         assert percent == f'{int(count) / 10_000:.1%}'
 
 
@@ -164,9 +174,12 @@ def test_the_confusion_matrix_counts_true_classes_in_rows(whole_run):
 
 
 def execute(book, folder, home):
-    """Run a notebook in a folder; return what each cell shows by the cells' ids."""
+    """Run a notebook in a folder; return what each cell shows by the cells' ids.
+
+    Pictures have to be seen below the cells also where the environment says otherwise.
+    """
     client = NotebookClient(book, timeout=900, resources={'metadata': {'path': str(folder)}})
-    client.execute(env=environment(home))
+    client.execute(env=environment(home, MPLBACKEND='agg'))
     return {cell.id: shown(cell) for cell in book.cells}
 
 

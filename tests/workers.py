@@ -1,7 +1,8 @@
-"""The notebook as workers run it: as a script, one process for each, as in exercise 13."""
+"""The notebook as several workers run it: a script and a process for each, as in exercise 13."""
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -10,17 +11,39 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.notebook import CODE, NOTEBOOK, blocks, with_lines
+from tests.notebook import CODE, NOTEBOOK, blocks, replaced, with_lines
 
 
-def solution():
-    """Return exercise 13's edits: the sources of three cells by their ids."""
+def workers_solution():
+    """Return exercise 13's edits for several machines: the sources of cells by their ids."""
     strategy, seed, step = blocks('exercise-13')[:3]
     return {
         'imports-code': with_lines(CODE['imports-code'], strategy, 'clear_output()'),
         'seed-code': with_lines(CODE['seed-code'], seed, 'set_random_seed('),
+        'gradient-code': '',
         'optimize-code': with_lines(CODE['optimize-code'], step, 'step = '),
     }
+
+
+def gpus_solution():
+    """Return exercise 13's edits for one machine, with two halves of a CPU as its two GPUs."""
+    edits = workers_solution()
+    del edits['seed-code']
+    strategy = replaced(
+        edits['imports-code'],
+        'tf.distribute.MultiWorkerMirroredStrategy()',
+        "tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])",
+    )
+    halves = (
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        'two = [tf.config.LogicalDeviceConfiguration()] * 2\n'
+        'tf.config.set_logical_device_configuration(cpu, two)\n'
+    )
+    edits['imports-code'] = replaced(strategy, 'strategy = ', f'{halves}strategy = ')
+    with_tape = next(line for line in CODE['train-code'].split('\n') if 'with tf.' in line)
+    divide = blocks('exercise-13')[3]
+    edits['train-code'] = replaced(CODE['train-code'], with_tape, f'{divide}\n{with_tape}')
+    return edits
 
 
 def script(until=None, edits=None):
@@ -34,13 +57,22 @@ def script(until=None, edits=None):
     return re.sub('^%.*', '', code, flags=re.MULTILINE)
 
 
+def reserve_port():
+    """Return a socket with a free port that no program gets unless it asks for this number."""
+    while True:
+        try:
+            return socket.create_server(('127.0.0.1', random.randrange(20_000, 30_000)))
+        except OSError:
+            continue
+
+
 def start(*scripts, timeout=900):
     """Run each script in a process, all as workers of one cluster; return what each has printed.
 
     Errors are among what is printed. A worker that fails raises nothing here.
     """
-    # Ports that are free: they stay taken until the worker starts that will listen there.
-    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in scripts]
+    # A port stays taken until the worker starts that will listen there.
+    sockets = [reserve_port() for _ in scripts]
     workers = [f'127.0.0.1:{sock.getsockname()[1]}' for sock in sockets]
 
     def work(index):

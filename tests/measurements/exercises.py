@@ -2,7 +2,7 @@
 
 Usage: python -m tests.measurements.exercises [--tables] [part ...]
 
-The parts are networks, times, strides, curve and digits, by default all. Each writes a row for each
+The parts are times, networks, strides, curve, hardest and digits, by default all. Each writes a row for each
 result to a CSV file of its own, as soon as it has it. --tables prints the tables of the files that
 are there, and measures nothing.
 """
@@ -12,8 +12,8 @@ import io
 import random
 import re
 import time
-from collections import defaultdict
 from contextlib import redirect_stdout
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,7 +24,14 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from scipy import stats
 
-from tests.measurements.tables import print_table, read, write
+from tests.measurements.tables import (
+    grouped,
+    mean_and_deviation,
+    print_table,
+    read,
+    time_ratios,
+    write,
+)
 from tests.notebook import CODE, blocks, fresh, load, replaced, run, solutions, with_lines_below
 
 FONTS = [
@@ -32,7 +39,7 @@ FONTS = [
     *('DejaVuSansMono-Bold', 'DejaVuSerif', 'DejaVuSerif-Bold', 'DejaVuSerif-Italic'),
     'STIXGeneral',
 ]
-TRANSLATION = "        keras.layers.RandomTranslation(0.15, 0.15, fill_mode='constant'),"
+TRANSLATION = "        layers.RandomTranslation(0.15, 0.15, fill_mode='constant'),"
 OURS = CODE['model']
 SOLUTIONS = solutions()
 SIMPLEST = SOLUTIONS['8 and 16 filters, no fc1']
@@ -60,7 +67,8 @@ NETWORKS = {
     },
     '32 neurons': {'model': replaced(OURS, 'Dense(128', 'Dense(32')},
     '3×3 filters, 32 and 72': {'model': SOLUTIONS['3×3 filters, 32 and 72']},
-    'only the first convolution': {'model': re.sub('.*layer_conv2.*\n.*Pooling.*\n', '', OURS)},
+    'only the first convolution': {'model': re.sub('.*layer_conv2.*\n.*\n.*Pooling.*\n', '', OURS)},
+    'no convolutions': {'model': re.sub('.*(Conv2D|Pooling2D)[(].*\n', '', OURS)},
     'only the last fully-connected layer': {'model': re.sub('.*layer_fc1.*\n', '', OURS)},
     'one more convolution': {'model': SOLUTIONS['one more convolution']},
     '8 and 16 filters, no fc1': {'model': SIMPLEST},
@@ -127,7 +135,7 @@ def measure_times(nb, rounds=9, iterations=100):
         for name in random.sample(list(steps), len(steps)):
             begin = time.perf_counter()
             for _ in range(iterations):
-                batch = [next(order) for _ in range(nb.train_batch_size)]
+                batch = list(islice(order, nb.train_batch_size))
                 steps[name](train.images[batch], train.labels[batch])
             seconds = time.perf_counter() - begin
             if turn > 0:
@@ -157,6 +165,17 @@ def measure_curve(nb, seeds=range(1, 9), checkpoints=(0, 1, 100, 1000, 10_000)):
             found = 100 * np.mean(probabilities.argmax(axis=1) == test.cls)
             losses = nb.keras.losses.categorical_crossentropy(test.labels, probabilities)
             yield seed, iteration, f'{found:.2f}', f'{np.mean(losses):.4f}'
+
+
+def measure_hardest(nb, seeds=(1, 2, 3), iterations=1000):
+    """Yield our network's number of errors on the test-set by their true digits."""
+    test = nb.data.test
+    for seed in seeds:
+        build(nb, NETWORKS['ours'], seed)
+        train_until(nb, iterations)
+        wrong = predict(nb, test.images).argmax(axis=1) != test.cls
+        for digit in range(10):
+            yield seed, digit, np.sum(wrong & (test.cls == digit))
 
 
 def shifted(images, rows, columns):
@@ -223,33 +242,10 @@ def measure_digits(nb, seeds=(1, 2, 3), iterations=1000):
                     yield name, seed, what, right
 
 
-def grouped(rows, columns, value):
-    """Return lists of the numbers in one column, by the texts in other columns."""
-    groups = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[column] for column in columns)].append(float(row[value]))
-    return groups
-
-
-def mean_and_deviation(values):
-    """Return 'mean ± standard deviation of a single run', or '' without values."""
-    if len(values) < 2:
-        return ''.join(f'{value:.1f}' for value in values)
-    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
-
-
-def time_ratios():
-    """Return the ratios of the networks' times to ours in the same round."""
-    rows = sorted(read('times'), key=lambda row: int(row['round']))
-    seconds = grouped(rows, ['network'], 'seconds')
-    names = [name for name in NETWORKS if (name,) in seconds]
-    return {name: np.divide(seconds[name,], seconds['ours',]) for name in names}
-
-
 def print_networks():
     """Print parameters, times and accuracies of the networks."""
     rows, ratios = read('networks'), time_ratios()
-    accuracies = grouped(rows, ['network', 'iterations'], 'accuracy')
+    accuracies = grouped('networks', 'accuracy', 'network', 'iterations')
     parameters = {row['network']: f'{int(row["parameters"]):,}' for row in rows}
     checkpoints = sorted({row['iterations'] for row in rows}, key=int)
     table = []
@@ -268,7 +264,9 @@ def print_times():
         ['network', 'time to ours', 'lowest', 'highest'],
         [
             [name, *(f'{ratio:.2f}' for ratio in [np.median(ratios), min(ratios), max(ratios)])]
-            for name, ratios in time_ratios().items()
+            for name, ratios in sorted(
+                time_ratios().items(), key=lambda item: [*NETWORKS].index(item[0])
+            )
         ],
     )
 
@@ -291,8 +289,8 @@ def print_strides():
 
 def print_curve():
     """Print the means over the seeds."""
-    rows = read('curve')
-    accuracies, losses = (grouped(rows, ['iterations'], name) for name in ['accuracy', 'loss'])
+    accuracies = grouped('curve', 'accuracy', 'iterations')
+    losses = grouped('curve', 'loss', 'iterations')
     table = []
     for (iteration,), found in accuracies.items():
         lowest_highest = f'{min(found):.1f}–{max(found):.1f}'
@@ -303,10 +301,17 @@ def print_curve():
     print_table(['iterations', 'accuracy', 'lowest–highest', 'cross-entropy'], table)
 
 
+def print_hardest():
+    """Print the errors of each seed."""
+    errors = grouped('hardest', 'errors', 'seed')
+    rows = [[seed, *(f'{number:.0f}' for number in found)] for (seed,), found in errors.items()]
+    print_table(['seed', *map(str, range(10))], rows)
+
+
 def print_digits():
     """Print what the networks make of unlike images, in percent, and of the printed digits."""
     rows = read('digits')
-    values = grouped(rows, ['what', 'network'], 'value')
+    values = grouped('digits', 'value', 'what', 'network')
     names, whats = (
         list(dict.fromkeys(row[column] for row in rows)) for column in ['network', 'what']
     )
@@ -326,6 +331,7 @@ PARTS = {
     ),
     'strides': (['seed', 'pooling', 'strides'], measure_strides, print_strides),
     'curve': (['seed', 'iterations', 'accuracy', 'loss'], measure_curve, print_curve),
+    'hardest': (['seed', 'digit', 'errors'], measure_hardest, print_hardest),
     'digits': (['network', 'seed', 'what', 'value'], measure_digits, print_digits),
 }
 

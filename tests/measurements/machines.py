@@ -12,14 +12,13 @@ import os
 import random
 import re
 import sys
-from collections import defaultdict
 from textwrap import dedent
 
 import numpy as np
 
-from tests.measurements.tables import print_table, read, write
+from tests.measurements.tables import grouped, print_table, write
 from tests.notebook import blocks
-from tests.workers import script, solution, start
+from tests.workers import script, start, workers_solution
 
 BATCHES = [64, 512]  # images
 PIN = """import os
@@ -34,7 +33,7 @@ for batch_size in {batches}:
     for num_iterations in [2, {images} // batch_size]:
         begin = time.perf_counter()
         for _ in range(num_iterations):
-            batch = [next(order) for _ in range(batch_size)]
+            batch = list(islice(order, batch_size))
             step(data.train.images[batch], data.train.labels[batch])
         seconds = time.perf_counter() - begin
     print('Images/s:', batch_size * num_iterations / seconds)
@@ -45,7 +44,7 @@ def scripts(num_workers, images):
     """Return the scripts of one worker, unedited, or of several, edited as the solution says."""
     edits, step = None, 'step = tf.function(train_step)'
     if num_workers > 1:
-        edits, step = solution(), dedent(blocks('exercise-13')[2])
+        edits, step = workers_solution(), dedent(blocks('exercise-13')[2])
     code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES, images=images)
     cores = sorted(os.sched_getaffinity(0))
     return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
@@ -65,13 +64,10 @@ def measure(rounds=5, images=16384):
 
 def print_results():
     """Print the medians of the rounds, also of the ratios in each round."""
-    speeds = defaultdict(list)
-    for row in read('machines'):
-        key = int(row['images_per_worker']), int(row['workers'])
-        speeds[key].append(float(row['images_per_second']))
+    speeds = grouped('machines', 'images_per_second', 'images_per_worker', 'workers')
     rows = []
     for batch in BATCHES:
-        one, two = speeds[batch, 1], speeds[batch, 2]
+        one, two = (speeds[str(batch), workers] for workers in '12')
         ratio = np.median(np.divide(two, one))
         rows.append([batch, f'{np.median(one):.0f}', f'{np.median(two):.0f}', f'{ratio:.2f}'])
     columns = ['images per worker and iteration', 'one worker', 'two workers', 'ratio']

@@ -4,19 +4,22 @@ Usage: python -m tests.measurements.speed [rounds] [epochs], by default 11 round
 
 With --tables alone, the table of the file that is there is printed, and nothing is measured.
 
-All programs run in this process, in an order that is drawn anew in each round. They start from the
-same weights and train with Adam on batches of the same training images. PyTorch takes part if it is
-installed. Two limits are measured with them: a product of large matrices with as many operations,
+All programs run in an order that is drawn anew in each round, in this process but for one: the
+notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set before TensorFlow is imported, has a
+process of its own. They start from the same weights and train with Adam on batches of the same
+training images. PyTorch takes part if it is installed. Two limits are measured with them: a product of large matrices with as many operations,
 and TensorFlow's kernels for an iteration, each run alone.
 """
 
 import io
+import multiprocessing
 import os
 import random
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
@@ -25,11 +28,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.measurements.tables import print_table, read, write
-from tests.notebook import load
+from tests.measurements.tables import grouped, print_table, read, write
+from tests.notebook import CODE, load, replaced
 
 BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
+OLD_KERNELS = 'this notebook, TF_ENABLE_ONEDNN_OPTS=0'
 
 
 class Program(NamedTuple):
@@ -63,6 +67,36 @@ def notebook_program(nb):
             nb.optimize(iterations)
 
     return Program(train, nb.model.weights, nb.model.predict_on_batch)
+
+
+def load_with_old_kernels():
+    """Load the notebook with the variable at 0, into this process."""
+    global other
+    imports = replaced(CODE['imports-code'], "ONEDNN_OPTS'] = '1'", "ONEDNN_OPTS'] = '0'")
+    with redirect_stdout(io.StringIO()):
+        other = load('performance-0-test', {'imports-code': imports})
+
+
+def train_other(iterations):
+    """Train the notebook's model that was loaded with the old kernels."""
+    with redirect_stdout(io.StringIO()):
+        other.optimize(iterations)
+
+
+def predict_other(images):
+    """Return what the model that was loaded with the old kernels says to images."""
+    return other.model.predict_on_batch(images)
+
+
+def old_kernels_program():
+    """Train by the notebook's own function in a process that has the old kernels."""
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=load_with_old_kernels)
+    return Program(
+        lambda iterations: pool.submit(train_other, iterations).result(),
+        [],
+        lambda images: pool.submit(predict_other, images).result(),
+    )
 
 
 def random_batch(nb, images, labels):
@@ -220,6 +254,7 @@ def make_programs(nb):
     train = nb.data.train
     programs = {
         OURS: notebook_program(nb),
+        OLD_KERNELS: old_kernels_program(),
         'the loop in a graph': graph_program(nb),
         "TensorFlow 1's graph, session and feed_dict": session_program(nb),
         '`model.fit`, defaults': fit_program(nb, train.images, train.labels, BATCH),
@@ -258,15 +293,20 @@ def measure(nb, programs, rounds, iterations):
                 accuracies[name] = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
         if turn > 0:
             for name in programs:
-                yield name, turn, iterations, f'{seconds[name]:.3f}', accuracies[name]
+                yield (
+                    *(name, turn, iterations, f'{seconds[name]:.3f}'),
+                    *(accuracies[name], processor()),
+                )
 
 
 def print_results():
     """Print the medians of the rounds, of the ratios too, and the last accuracies."""
-    speeds, accuracies = defaultdict(list), {}
-    for row in read('speed'):
-        speeds[row['program']].append(int(row['iterations']) / float(row['seconds']))
-        accuracies[row['program']] = f'{float(row["accuracy"]):.1%}' if row['accuracy'] else ''
+    rows = read('speed')
+    print(f'{rows[0]["processor"]}:\n')
+    iterations = int(rows[0]['iterations'])
+    accuracies = {row['program']: row['accuracy'] for row in rows}
+    seconds = grouped('speed', 'seconds', 'program')
+    speeds = {name: np.divide(iterations, found) for (name,), found in seconds.items()}
     rows = []
     for name, speed in speeds.items():
         ratios = np.divide(speeds[OURS], speed)
@@ -277,7 +317,7 @@ def print_results():
                 f'{np.median(speed):.0f}',
                 f'{np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})',
                 *(f'{limit:.0%}' for limit in limits),
-                accuracies[name],
+                f'{float(accuracies[name]):.1%}' if accuracies[name] else '',
             ]
         )
     columns = ['program', 'iterations/s', 'this notebook to it']
@@ -285,10 +325,17 @@ def print_results():
     print_table(columns, rows)
 
 
+def processor():
+    """Return the processor's name, whether it has AVX512-VNNI, and how many threads there are."""
+    info = Path('/proc/cpuinfo').read_text()
+    name = info.split('model name\t: ')[1].split('\n')[0]
+    vnni = 'with' if 'avx512_vnni' in info else 'without'
+    return f'{name} {vnni} AVX512-VNNI, {len(os.sched_getaffinity(0))} threads'
+
+
 def print_machine():
-    """Print the processor and the versions."""
-    processor = Path('/proc/cpuinfo').read_text().split('model name\t: ')[1].split('\n')[0]
-    print(f'{processor}, {len(os.sched_getaffinity(0))} threads, load', *os.getloadavg())
+    """Print the processor, the load and the versions."""
+    print(f'{processor()}, load', *os.getloadavg())
     packages = filter(sys.modules.get, ['tensorflow', 'keras', 'numpy', 'torch'])
     print(*(f'{name} {sys.modules[name].__version__}' for name in packages), sep=', ')
 
@@ -301,7 +348,7 @@ def main(rounds=11, epochs=2):
     print_machine()
     parameters = number_of_parameters(programs)
     print(f'{rounds} rounds of {epochs * EPOCH} iterations, {parameters:,} parameters\n')
-    columns = ['program', 'round', 'iterations', 'seconds', 'accuracy']
+    columns = ['program', 'round', 'iterations', 'seconds', 'accuracy', 'processor']
     write('speed', columns, measure(nb, programs, rounds, epochs * EPOCH))
     print_results()
 

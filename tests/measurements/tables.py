@@ -1,7 +1,10 @@
-"""The files of results, and the Markdown tables made of them."""
+"""The files of results, what is computed from them, and the Markdown tables made of that."""
 
 import csv
+from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 RESULTS = Path(__file__).parent / 'results'
 
@@ -23,6 +26,35 @@ def read(name):
         return []
     with path.open(encoding='utf-8', newline='') as file:
         return list(csv.DictReader(file))
+
+
+def grouped(name, value, *columns):
+    """Return lists of the numbers in one column of a file, by the texts in other columns."""
+    groups = defaultdict(list)
+    for row in read(name):
+        groups[tuple(row[column] for column in columns)].append(float(row[value]))
+    return groups
+
+
+def mean_and_deviation(values):
+    """Return 'mean ± standard deviation of a single run', or '' without values."""
+    if len(values) < 2:
+        return ''.join(f'{value:.1f}' for value in values)
+    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
+
+
+def time_ratios():
+    """Return the ratios of the networks' times to ours in the same round, by the networks."""
+    seconds = grouped('times', 'seconds', 'network', 'round')
+    names = dict.fromkeys(name for name, _ in seconds)
+    return {
+        name: [
+            found[0] / seconds['ours', turn][0]
+            for (network, turn), found in seconds.items()
+            if network == name
+        ]
+        for name in names
+    }
 
 
 def print_table(columns, rows):

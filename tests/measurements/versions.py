@@ -10,14 +10,14 @@ import re
 import subprocess
 import sys
 import time
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import nbformat
 
+from tests.jupyter import without_outputs
 from tests.measurements.tables import print_table, read, write
-from tests.notebook import BOOK, CODE, ROOT, replaced
+from tests.notebook import ROOT
 
 PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
 COLUMNS = ['python', *PACKAGES, 'allowed', 'seconds', 'accuracy', 'stderr']
@@ -26,27 +26,16 @@ print(json.dumps([platform.python_version(), *map(importlib.metadata.version, {P
 """
 # 200 iterations in place of 10,000.
 EDITS = {
-    'performance-1000-optimize': ('900', '50'),
-    'performance-10000-optimize': ('9000', '50'),
+    'performance-1000-optimize': 'optimize(num_iterations=50)',
+    'performance-10000-optimize': 'optimize(num_iterations=50)',
 }
-
-
-def shortened():
-    """Return the notebook with fewer iterations and without outputs."""
-    book = deepcopy(BOOK)
-    for cell in book.cells:
-        if cell.cell_type == 'code':
-            cell.outputs, cell.execution_count = [], None
-        if cell.id in EDITS:
-            cell.source = replaced(CODE[cell.id], *EDITS[cell.id])
-    return book
 
 
 def executed(command):
     """Return the shortened notebook as jupyter runs it, and the seconds that takes."""
     with TemporaryDirectory() as folder:
         copy = Path(folder, 'copy.ipynb')
-        nbformat.write(shortened(), copy)
+        nbformat.write(without_outputs(EDITS), copy)
         Path(folder, 'data').symlink_to(ROOT / 'data')
         begin = time.perf_counter()
         subprocess.run([*command, 'jupyter', 'execute', '--inplace', copy], check=True)
