@@ -7,8 +7,9 @@ With --tables alone, the table of the file that is there is printed, and nothing
 All programs run in an order that is drawn anew in each round, in this process but for one: the
 notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set before TensorFlow is imported, has a
 process of its own. They start from the same weights and train with Adam on batches of the same
-training images. PyTorch takes part if it is installed. Two limits are measured with them: a product of large matrices with as many operations,
-and TensorFlow's kernels for an iteration, each run alone.
+training images. PyTorch takes part if it is installed. Two limits are measured with them: a product
+of large matrices with as many operations, and TensorFlow's kernels for an iteration, each run
+alone.
 """
 
 import io
@@ -293,10 +294,8 @@ def measure(nb, programs, rounds, iterations):
                 accuracies[name] = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
         if turn > 0:
             for name in programs:
-                yield (
-                    *(name, turn, iterations, f'{seconds[name]:.3f}'),
-                    *(accuracies[name], processor()),
-                )
+                result = f'{seconds[name]:.3f}', accuracies[name]
+                yield name, turn, iterations, *result, processor()
 
 
 def print_results():
