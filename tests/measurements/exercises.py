@@ -2,9 +2,9 @@
 
 Usage: python -m tests.measurements.exercises [--tables] [part ...]
 
-The parts are times, networks, strides, curve, hardest and digits, by default all. Each writes a row for each
-result to a CSV file of its own, as soon as it has it. --tables prints the tables of the files that
-are there, and measures nothing.
+The parts are times, networks, strides, curve, hardest and digits, by default all. Each writes a row
+for each result to a CSV file of its own, as soon as it has it. --tables prints the tables of the
+files that are there, and measures nothing.
 """
 
 import argparse

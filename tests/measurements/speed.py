@@ -1,6 +1,6 @@
 """Measures how fast the notebook trains, beside other programs that train the same network.
 
-Usage: python -m tests.measurements.speed [rounds] [epochs], by default 11 rounds of 2 epochs each
+Usage: python -m tests.measurements.speed [rounds] [epochs], by default 9 rounds of 1 epoch each
 
 With --tables alone, the table of the file that is there is printed, and nothing is measured.
 
@@ -339,7 +339,7 @@ def print_machine():
     print(*(f'{name} {sys.modules[name].__version__}' for name in packages), sep=', ')
 
 
-def main(rounds=11, epochs=2):
+def main(rounds=9, epochs=1):
     """Measure, and print the table."""
     with redirect_stdout(io.StringIO()):
         nb = load('performance-0-test')
