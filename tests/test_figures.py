@@ -120,6 +120,8 @@ def test_the_stored_confusion_matrix_has_the_last_count_on_its_diagonal():
     assert matrix.shape == (10, 10)
     assert matrix.sum() == 10_000
     assert matrix.trace() == count(10_000)
+    text = f'Always answering 4 would get {matrix[4].sum()} right.'
+    assert text in flat('performance-0-test-seen')
 
 
 def test_readme_has_the_number_of_errors_that_the_stored_outputs_have():
@@ -240,7 +242,7 @@ def test_what_the_networks_make_of_other_images_is_measured():
     )
     certainty = np.mean(values['certainty when inverted', 'ours'])
     text = flat('exercise-14')
-    assert f'Only {plain} were right when we just made the pictures smaller' in text
+    assert f'only {plain} were right when we just made the pictures smaller' in text
     assert f'{inverted} when we inverted them as well' in text
     assert f'{read_digit} with `read_digit`' in text
     assert f'mean certainty of {certainty:.0f}%' in text
@@ -260,6 +262,7 @@ def test_digits_with_most_errors_are_the_measured_ones():
     errors = grouped('hardest', 'errors', 'seed')
     first, second, third = (np.argmax(errors[seed,]) for seed in '123')
     assert first == third
+    assert all(errors[seed,][9] > np.mean(errors[seed,]) for seed in '123')
     text = f'in the test-set was the {first}, then the {second}, then the {third} again'
     assert text in flat('performance-10000-test-seen')
 

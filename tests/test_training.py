@@ -13,6 +13,7 @@ import pytest
 
 from tests.notebook import (
     CODE,
+    TEXT,
     blocks,
     fresh,
     in_new_process,
@@ -478,6 +479,25 @@ def test_the_gradient_predicts_the_change_and_the_bias_is_put_back(ours, capsys)
     assert np.array_equal(np.random.get_state()[1], random_state)
 
 
+def test_a_large_nudge_is_as_far_off_as_the_text_says(ours, capsys):
+    run(ours, 'gradient-code', replaced(CODE['gradient-code'], 'nudge = 0.01', 'nudge = 0.1'))
+    _, predicted, actual = map(float, re.findall(r'-?\d+\.\d+', capsys.readouterr().out))
+    (percent,) = re.findall(r'With a nudge of 0.1 it is (\d)% off', TEXT['gradient-seen'])
+    assert 100 * (actual / predicted - 1) == pytest.approx(int(percent), abs=1)
+
+
+def test_the_layers_take_as_many_multiplications_as_the_text_says(ours):
+    sizes = {}
+    for name in ['layer_conv1', 'layer_conv2', 'layer_fc1']:
+        layer = ours.model.get_layer(name)
+        positions = np.prod(layer.output.shape[1:-1])
+        sizes[name] = f'{positions * np.prod(layer.kernel.shape) / 1e6:.1f}'
+    text = ' '.join(TEXT['keras-summary-seen'].split())
+    assert f'which makes {sizes["layer_fc1"]} million multiplications' in text
+    assert f'convolution takes {sizes["layer_conv1"]} million multiplications' in text
+    assert f'and the second {sizes["layer_conv2"]} million' in text
+
+
 def test_loss_and_gradient_leave_the_random_numbers_of_the_training_alone(loaded):
     runs = []
     for cells in [[], ['loss-code', 'gradient-code', 'performance-1-loss']]:
@@ -608,6 +628,7 @@ def test_a_frozen_layer_stays_and_moves_again_when_it_is_thawed_and_compiled(nb)
     layer.trainable = False
     nb.optimize(1)
     layer.trainable = True
+    assert '"Unknown variable" (trainable)' in CODE['compile']
     with pytest.raises(ValueError, match='Unknown variable'):
         nb.optimize(1)
     for trainable in [False, True, False]:
@@ -666,7 +687,8 @@ def test_a_new_model_has_to_be_compiled_and_the_old_one_is_left_alone(nb):
     old, kept = nb.model, weights(nb)
     run(nb, 'model', tiny_model())
     before = weights(nb)
-    with pytest.raises(AttributeError, match='optimizer'):
+    assert '"no attribute \'optimizer\'" (new model)' in CODE['compile']
+    with pytest.raises(AttributeError, match="no attribute 'optimizer'"):
         nb.optimize(1)
     assert np.array_equal(weights(nb), before)
     run(nb, 'compile')
