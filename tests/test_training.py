@@ -805,7 +805,9 @@ def test_a_saved_model_is_loaded_with_the_optimizer_and_trained_on(nb, tmp_path)
     run(nb, 'close', save, folder=tmp_path)
     kept = weights(nb)
     state = [variable.numpy() for variable in nb.model.optimizer.variables]
-    # Another day:
+    # Another day, when all cells above the first test have run:
+    (heading,) = re.findall(r'run the cells above \*(.+)\*,', TEXT['close'])
+    assert TEXT['performance-0'].startswith(f'## {heading}\n')
     run(nb, 'model', tiny_model())
     run(nb, 'compile')
     run(nb, 'close', replaced(load_and_go_on, 'num_iterations=1000', 'num_iterations=0'), tmp_path)
