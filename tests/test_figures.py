@@ -120,7 +120,7 @@ def test_the_stored_confusion_matrix_has_the_last_count_on_its_diagonal():
     assert matrix.shape == (10, 10)
     assert matrix.sum() == 10_000
     assert matrix.trace() == count(10_000)
-    text = f'Always answering 4 its favorite among the nine, would get {matrix[4].sum()} right.'
+    text = f'Always answering 4, its favorite among the nine, would get {matrix[4].sum()} right.'
     assert text in flat('performance-0-test-seen')
 
 
