@@ -1,5 +1,6 @@
 """The exercises' solutions, typed into the notebook, do as they should; so do odd networks."""
 
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -276,6 +277,13 @@ def test_the_accuracy_on_the_validation_set_takes_one_line(nb):
     cls = np.where(np.arange(5000) % 10, predicted, (predicted + 1) % 10)
     nb.data.validation.labels = np.eye(10, dtype=np.float32)[cls]
     assert eval(line, vars(nb)) == pytest.approx(0.9)
+
+
+def test_exercise_13_shows_a_valid_configuration_of_two_workers():
+    (config,) = re.findall("TF_CONFIG='(.+)'", TEXT['exercise-13'])
+    config = json.loads(config)
+    assert len(config['cluster']['worker']) == 2
+    assert config['task'] == {'type': 'worker', 'index': 0}
 
 
 def test_the_texts_with_code_are_those_that_have_tests():

@@ -213,6 +213,19 @@ def test_rows_of_the_networks_in_exercises_7_and_8_are_the_measured_ones():
     ]
 
 
+def test_what_the_texts_conclude_from_the_networks_is_measured():
+    found = grouped('networks', 'accuracy', 'network', 'iterations')
+    names = ['no convolutions', 'both convolutions frozen', 'ours']
+    none, frozen, ours = (100 - np.mean(found[name, '1000']) for name in names)
+    assert 'half as many errors as without both' in flat('weights-change-seen')
+    assert none / frozen == pytest.approx(2, abs=0.1)
+    assert 'removes nearly a third of the rest' in flat('weights-change-seen')
+    assert 0.3 < 1 - ours / frozen < 1 / 3
+    better = np.greater(found['one more convolution', '1000'], found['ours', '1000'])
+    assert 'was better with two of the three seeds and worse with one' in flat('exercise-8')
+    assert sorted(better) == [False, True, True]
+
+
 def test_sizes_and_times_of_the_simplest_networks_are_the_measured_ones():
     simplest, half = '8 and 16 filters, no fc1', '4 and 8 filters, no fc1'
     assert f'has {parameters(simplest)} parameters' in flat('exercise-9')
