@@ -286,11 +286,30 @@ def test_digits_with_most_errors_are_the_measured_ones():
 def test_tables_of_the_measurements_are_those_of_their_files(script, number):
     command = [sys.executable, '-m', f'tests.measurements.{script}', '--tables']
     output = subprocess.check_output(command, cwd=ROOT, encoding='utf-8')
-    tables = re.findall(r'(?:^\|.*\n)+', output, re.MULTILINE)
-    page = (RESULTS.parent / 'README.md').read_text('utf-8')
+    tables, found = (
+        re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE)
+        for text in (output, (RESULTS.parent / 'README.md').read_text('utf-8'))
+    )
     assert len(tables) == number
     for table in tables:
-        assert table in page
+        assert table in found
+
+
+def test_rounds_and_iterations_of_the_speed_are_those_of_its_file():
+    rounds = {row['round'] for row in read('speed')}
+    (iterations,) = {row['iterations'] for row in read('speed')}
+    page = ' '.join((RESULTS.parent / 'README.md').read_text('utf-8').split())
+    assert len(rounds) == 9
+    assert f'Nine rounds of {iterations} iterations, on an AMD EPYC with AVX512-VNNI' in page
+    assert read('speed')[0]['processor'].startswith('AMD EPYC with AVX512-VNNI')
+
+
+def test_readme_names_the_pythons_that_were_run():
+    pythons = sorted(Version(row['python']) for row in read('versions'))
+    lowest, highest = (f'{python.major}.{python.minor}' for python in (pythons[0], pythons[-1]))
+    readme = ' '.join((ROOT / 'README.md').read_text('utf-8').split())
+    assert f'You need Python {lowest} to {highest} ' in readme
+    assert f'with Python {lowest} to {highest}.' in readme
 
 
 def test_the_lowest_versions_that_are_allowed_were_run():

@@ -479,6 +479,17 @@ def test_the_gradient_predicts_the_change_and_the_bias_is_put_back(ours, capsys)
     assert np.array_equal(np.random.get_state()[1], random_state)
 
 
+def test_the_loss_for_a_model_without_softmax_is_the_same(nb):
+    batch = {'x': nb.x, 'y': nb.y_true}
+    expected = float(nb.model.compute_loss(**batch, y_pred=nb.model(nb.x)))
+    (loss,) = re.findall(r'# loss=(.+\))\.', CODE['compile'])
+    nb.model.get_layer('layer_fc2').activation = None
+    nb.model.compile(loss=eval(loss, vars(nb)))
+    assert nb.model.compute_loss(**batch, y_pred=nb.model(nb.x)) == pytest.approx(
+        expected, abs=1e-5
+    )
+
+
 def test_a_large_nudge_is_as_far_off_as_the_text_says(ours, capsys):
     run(ours, 'gradient-code', replaced(CODE['gradient-code'], 'nudge = 0.01', 'nudge = 0.1'))
     _, predicted, actual = map(float, re.findall(r'-?\d+\.\d+', capsys.readouterr().out))
