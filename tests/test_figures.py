@@ -165,7 +165,7 @@ def test_sentences_about_first_weights_and_accuracies_hold_for_the_stored_run():
     assert printed('accuracy-code') == f'{1 / 9:.1%}\n'
     assert 'One of nine.' in flat('accuracy-seen')
     percent = training_accuracies()[1]
-    text = f'The batch has {percent}%, but these are just {percent * 0.64:.0f} of 64 images'
+    text = f'The batch has {percent}%, but that is just {percent * 0.64:.0f} of 64 images'
     assert text in flat('performance-1-test-seen')
 
 
