@@ -3,24 +3,24 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from tests.notebook import fresh, load, short_training, tiny_model
+from tests.lesson import run_cells, short_training, tiny_model, with_new_model
 
 
 @pytest.fixture(scope='session')
 def loaded():
     """Return the names of all cells above the model's, with 999 test images; do not change it."""
-    return load(until='model', edits=short_training())
+    return run_cells(until='model', edits=short_training())
 
 
 @pytest.fixture
 def nb(loaded):
     """Return the notebook's names before any training, with a tiny model in place of its own."""
-    yield fresh(loaded, tiny_model())
+    yield with_new_model(loaded, tiny_model())
     plt.close('all')
 
 
 @pytest.fixture
 def ours(loaded):
     """Return the notebook's names before any training, with the notebook's own model."""
-    yield fresh(loaded)
+    yield with_new_model(loaded)
     plt.close('all')

@@ -11,8 +11,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.jupyter import environment, shortened
-from tests.notebook import NOTEBOOK, ROOT
+from tests.lesson import NOTEBOOK, ROOT, environment, shortened
 
 RED = '[data-mime-type="application/vnd.jupyter.stderr"]'  # Errors are marked so, too.
 LONGEST = 'performance-10000-optimize'

@@ -12,7 +12,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tests.notebook import CODE, ROOT, fresh, load, replaced, run, short_training, with_lines
+from tests.lesson import (
+    CODE,
+    ROOT,
+    replace_lines,
+    replace_text,
+    run_cell,
+    run_cells,
+    short_training,
+    with_new_model,
+)
 
 DATA = ROOT / 'data/MNIST'
 MIRRORS = [
@@ -39,8 +48,8 @@ def reader(loaded, tmp_path):
     """Return the names above the cell that splits the data, of which there is a copy for it."""
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
-    run(nb, 'load-read-code')
-    run(nb, 'load-subset-code')
+    run_cell(nb, 'load-read-code')
+    run_cell(nb, 'load-subset-code')
     nb.data_dir = Path(shutil.copytree(DATA, tmp_path / 'data'))
     nb.data_url = 'file:///nowhere/'
     return nb
@@ -78,7 +87,7 @@ def test_the_published_files_are_read_from_a_read_only_folder(reader, capsys):
     for path in (*reader.data_dir.iterdir(), reader.data_dir):
         path.chmod(0o555)
     before = snapshot(reader.data_dir)
-    run(reader, 'load-split-code')
+    run_cell(reader, 'load-split-code')
     reader.data_dir.chmod(0o755)
     assert snapshot(reader.data_dir) == before
     check_mnist(reader.data)
@@ -98,7 +107,7 @@ def test_a_faulty_file_gives_an_error_where_it_is_read_and_is_left_alone(reader,
         path.write_bytes(FAULTS[fault]((DATA / name).read_bytes()))
     before = snapshot(reader.data_dir)
     with pytest.raises(Exception) as error:
-        run(reader, 'load-split-code')
+        run_cell(reader, 'load-split-code')
     calls = traceback.extract_tb(error.tb)
     lines = [call.line for call in calls if call.filename == '<cell load-split-code>']
     assert len(lines) == 1 and f"read_idx('{name}')" in lines[0]
@@ -110,7 +119,7 @@ def test_a_missing_file_is_downloaded_and_the_others_are_left_alone(reader):
     before = snapshot(reader.data_dir)
     missing.unlink()
     reader.data_url = f'{DATA.as_uri()}/'
-    run(reader, 'load-split-code')
+    run_cell(reader, 'load-split-code')
     check_mnist(reader.data)
     after = snapshot(reader.data_dir)
     assert [path for path in after if after[path] != before[path]] == [missing]
@@ -120,10 +129,10 @@ def test_a_missing_file_is_downloaded_and_the_others_are_left_alone(reader):
 def test_the_notebook_alone_downloads_all_into_a_new_folder(loaded, tmp_path):
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
-    run(nb, 'load-read-code', folder=tmp_path)
+    run_cell(nb, 'load-read-code', folder=tmp_path)
     assert nb.data_url in MIRRORS
     nb.data_url = f'{DATA.as_uri()}/'
-    run(nb, 'load-split-code', folder=tmp_path)
+    run_cell(nb, 'load-split-code', folder=tmp_path)
     assert {path.name for path in (tmp_path / 'data/MNIST').iterdir()} == SUMS.keys()
     check_mnist(nb.data)
 
@@ -132,19 +141,19 @@ def test_the_notebook_finds_the_data_from_its_folder_and_from_the_root(loaded):
     for folder in (ROOT / 'notebooks', ROOT):
         nb = ModuleType('nb')
         vars(nb).update(vars(loaded))
-        run(nb, 'load-read-code', folder=folder)
+        run_cell(nb, 'load-read-code', folder=folder)
         assert (folder / nb.data_dir).resolve() == DATA
 
 
 def test_the_first_labels_are_printed(loaded, capsys):
-    run(fresh(loaded), 'load-labels-code')
+    run_cell(with_new_model(loaded), 'load-labels-code')
     assert capsys.readouterr().out == (
         '[7 2]\n[[0. 0. 0. 0. 0. 0. 0. 1. 0. 0.]\n [0. 0. 1. 0. 0. 0. 0. 0. 0. 0.]]\n'
     )
 
 
 def test_the_data_is_found_when_the_cell_of_the_flowchart_is_skipped():
-    nb = load(until='dimensions-code', edits={'flowchart-code': ''})
+    nb = run_cells(until='dimensions-code', edits={'flowchart-code': ''})
     check_mnist(nb.data)
 
 
@@ -226,18 +235,20 @@ def load_to_the_end(monkeypatch, edits):
     with warnings.catch_warnings():
         warnings.simplefilter('error', RuntimeWarning)
         warnings.filterwarnings('error', module='nb$')
-        nb = load(edits=short_training() | edits)
+        nb = run_cells(edits=short_training() | edits)
     assert len(pictures) == 13
-    assert [*nb.history.test] == [0, 1, 5, 10, 16]
+    assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
     return nb
 
 
 def test_data_of_26_classes_need_one_number(monkeypatch, tmp_path):
     write_random_data(tmp_path, (28, 28), 26)
-    place = with_lines(CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir =')
+    place = replace_lines(
+        CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir ='
+    )
     edits = {
         'load-read-code': place,
-        'load-subset-code': replaced(
+        'load-subset-code': replace_text(
             CODE['load-subset-code'], 'num_classes = 10', 'num_classes = 26'
         ),
     }
@@ -248,11 +259,13 @@ def test_data_of_26_classes_need_one_number(monkeypatch, tmp_path):
 
 def test_color_images_need_their_size_and_the_number_of_channels(monkeypatch, tmp_path):
     write_random_data(tmp_path, (12, 12, 3), 10)
-    place = with_lines(CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir =')
-    sizes = replaced(CODE['dimensions-code'], 'img_size = 28', 'img_size = 12')
+    place = replace_lines(
+        CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir ='
+    )
+    sizes = replace_text(CODE['dimensions-code'], 'img_size = 28', 'img_size = 12')
     edits = {
         'load-read-code': place,
-        'dimensions-code': replaced(sizes, 'num_channels = 1', 'num_channels = 3'),
+        'dimensions-code': replace_text(sizes, 'num_channels = 1', 'num_channels = 3'),
     }
     nb = load_to_the_end(monkeypatch, edits)
     assert nb.data.train.images.shape == (300, 12 * 12 * 3)

@@ -6,7 +6,7 @@ import pytest
 from IPython.display import Image
 from matplotlib.colors import to_rgb
 
-from tests.notebook import CODE, ROOT, replaced, run
+from tests.lesson import CODE, ROOT, replace_text, run_cell
 
 
 def pictures():
@@ -85,7 +85,7 @@ def test_three_images_stand_in_two_rows_with_their_true_class_below(nb):
 
 
 def test_the_first_plot_shows_the_first_nine_test_images(nb):
-    run(nb, 'plot-few-code')
+    run_cell(nb, 'plot-few-code')
     axes = pictures()
     assert len(axes) == 9
     for i, ax in enumerate(axes):
@@ -257,13 +257,13 @@ def test_classes_that_do_not_occur_have_their_place_in_the_confusion_matrix(nb, 
 
 
 def test_the_learning_curve_shows_errors_over_iterations(nb):
-    nb.history.train = {1: 0.125, 101: 0.75, 201: 1.0}
-    nb.history.test = {0: 0.1, 100: 0.8, 1000: 0.96, 10000: 0.985}
-    run(nb, 'curve-code')
+    nb.accuracies.train = {1: 0.125, 101: 0.75, 201: 1.0}
+    nb.accuracies.test = {0: 0.1, 100: 0.8, 1000: 0.96, 10000: 0.985}
+    run_cell(nb, 'curve-code')
     (ax,) = plt.gcf().axes
     ax.figure.canvas.draw()
     lines = {line.get_label(): line for line in ax.lines}
-    expected = {'training batch': nb.history.train, 'test-set': nb.history.test}
+    expected = {'training batch': nb.accuracies.train, 'test-set': nb.accuracies.test}
     assert lines.keys() == expected.keys()
     for label, accuracies in expected.items():
         points = [(iteration, 1 - accuracy) for iteration, accuracy in accuracies.items()]
@@ -340,9 +340,9 @@ def test_weights_that_are_all_zero_are_white(nb):
     ],
 )
 def test_the_cells_draw_the_weights_of_the_layers(ours, cell_id, layer, channel):
-    run(ours, 'weights-conv2-code')
+    run_cell(ours, 'weights-conv2-code')
     plt.close('all')
-    run(ours, cell_id)
+    run_cell(ours, cell_id)
     weights = ours.model.get_layer(layer).kernel.numpy()
     filters = list(np.moveaxis(weights[:, :, channel], -1, 0))
     check_filters(filters, np.abs(weights).max(), f'weight, input channel {channel}')
@@ -353,9 +353,9 @@ def test_the_change_of_the_weights_is_the_present_ones_minus_the_first(ours, cap
     start, biases = layer.get_weights()
     change = np.linspace(-0.3, 0.7, start.size, dtype=np.float32).reshape(start.shape)
     layer.set_weights([start + change, biases])
-    run(ours, 'weights-conv1-code')
+    run_cell(ours, 'weights-conv1-code')
     capsys.readouterr()
-    run(ours, 'weights-change-code')
+    run_cell(ours, 'weights-change-code')
     filters = list(np.moveaxis(change[:, :, 0], -1, 0))
     axes = pictures()[:16]
     assert np.allclose([shown(ax) for ax in axes], filters, atol=1e-6)
@@ -369,9 +369,9 @@ def test_weights_that_do_not_change_from_zero_are_white_and_have_no_correlation(
     layer = ours.model.get_layer('layer_conv1')
     layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     ours.weights_start = {'layer_conv1': layer.get_weights()}
-    run(ours, 'weights-conv1-code')
+    run_cell(ours, 'weights-conv1-code')
     capsys.readouterr()
-    run(ours, 'weights-change-code')
+    run_cell(ours, 'weights-change-code')
     assert capsys.readouterr().out == 'Correlation: nan\n'
     image = pictures()[0].images[0]
     assert min(color_of(image, 0)) > 0.95
@@ -383,7 +383,7 @@ def test_weights_that_do_not_change_from_zero_are_white_and_have_no_correlation(
 @pytest.mark.parametrize('name', ['layer_conv1', 'layer_conv2'])
 def test_the_output_of_a_layer_is_drawn_for_an_image(ours, name):
     """Without an activation function, so negative values have to be told from zero."""
-    run(ours, 'model', replaced(CODE['model'], "'relu'", 'None'))
+    run_cell(ours, 'model', replace_text(CODE['model'], "'relu'", 'None'))
     image = ours.data.test.images[3]
     ours.plot_conv_output(name, image)
     output = image.reshape(1, 28, 28, 1)
@@ -408,12 +408,12 @@ def test_the_output_of_a_layer_is_drawn_for_an_image(ours, name):
     ('cell_id', 'number'), [('output-conv1-code', 16), ('output-conv2-code', 36)]
 )
 def test_the_cells_draw_the_outputs_for_the_image_that_is_shown(ours, cell_id, number):
-    run(ours, 'output-image-code')
+    run_cell(ours, 'output-image-code')
     (ax,) = plt.gcf().axes
     image = shown(ax).ravel()
     assert np.array_equal(image, ours.data.test.images[0])
     assert ax.get_xlabel() == f'True: {ours.data.test.cls[0]}'
-    run(ours, cell_id)
+    run_cell(ours, cell_id)
     drawn = [shown(ax) for ax in pictures()[:number]]
     plt.close('all')
     ours.plot_conv_output(cell_id.replace('output-', 'layer_').replace('-code', ''), image)
@@ -451,5 +451,5 @@ def show_flowchart(nb, monkeypatch, folder):
 
     monkeypatch.setattr('IPython.display.display', display)
     monkeypatch.setattr('IPython.display.Image', OldImage)
-    run(nb, 'flowchart-code', folder=folder)
+    run_cell(nb, 'flowchart-code', folder=folder)
     return displayed

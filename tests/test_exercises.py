@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.notebook import (
+from tests.lesson import (
     CODE,
     TEXT,
-    blocks,
-    fresh,
+    code_blocks,
     in_new_process,
-    load,
-    run,
+    replace_lines,
+    run_cell,
+    run_cells,
     short_training,
-    solutions,
     tiny_model,
-    with_lines,
+    with_new_model,
 )
-from tests.workers import gpus_solution
+from tests.solutions import gpus_solution, solutions
 
 SOLUTIONS = solutions()
 CONV = "        layers.Conv2D({}, 5, name='layer_conv{}', **defaults | {{'activation': None}}),\n"
@@ -42,7 +41,7 @@ def solved(loaded, monkeypatch):
     monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
 
     def run_to_the_end(model):
-        nb = fresh(loaded, model)
+        nb = with_new_model(loaded, model)
         ids = list(CODE)
         for cell_id in ids[ids.index('model') + 1 :]:
             layers = re.findall(r'(?:layer|weights|start)_(conv\d)', CODE[cell_id])
@@ -51,11 +50,11 @@ def solved(loaded, monkeypatch):
             if missing:
                 # The text says that the error names the layer.
                 with pytest.raises((ValueError, KeyError, NameError), match=missing[0]):
-                    run(nb, cell_id)
+                    run_cell(nb, cell_id)
             else:
-                run(nb, cell_id, short_training().get(cell_id))
-        assert [*nb.history.test] == [0, 1, 5, 10, 16]
-        assert [*nb.history.train] == [1]
+                run_cell(nb, cell_id, short_training().get(cell_id))
+        assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
+        assert [*nb.accuracies.train] == [1]
         return nb
 
     return run_to_the_end
@@ -101,7 +100,7 @@ def test_exercise_4_gives_the_same_probabilities_without_the_reshape_layer(loade
     assert 'Reshape' not in [type(layer).__name__ for layer in nb.model.layers]
     for part in [nb.data.train, nb.data.validation, nb.data.test]:
         assert part.images.shape == (len(part.cls), 28, 28, 1)
-    plain = fresh(loaded)
+    plain = with_new_model(loaded)
     plain.model.set_weights(nb.model.get_weights())
     images = plain.data.test.images
     y_pred = plain.model.predict(images, verbose=0)
@@ -114,7 +113,7 @@ def test_exercise_5_prints_that_dropout_is_active_in_training_alone(solved, caps
     layers = [type(layer).__name__ for layer in nb.model.layers]
     assert layers[layers.index('Dropout') - 1 :] == ['Dense', 'Dropout', 'Dense']
     capsys.readouterr()
-    run(nb, 'exercise-5', blocks('exercise-5')[1])
+    run_cell(nb, 'exercise-5', code_blocks('exercise-5')[1])
     printed = capsys.readouterr().out
     assert re.fullmatch(r'training=True: (0\.\d+)\ntraining=False: 0\.0\n', printed)
     assert float(printed.split()[1]) > 0.001
@@ -128,7 +127,7 @@ def test_exercise_6_has_strides_in_place_of_pooling(solved):
 
 
 def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(loaded):
-    nb = fresh(loaded)
+    nb = with_new_model(loaded)
     batches = []
     step = nb.train_step
 
@@ -139,7 +138,7 @@ def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(loa
     nb.train_step = noting_step
     for model in [CODE['model'], SOLUTIONS['strides']]:
         for source in ['keras.utils.set_random_seed(3)', model, CODE['compile']]:
-            run(nb, 'exercise-6', source)
+            run_cell(nb, 'exercise-6', source)
         nb.optimize(2)
     assert len(batches) == 4
     assert np.array_equal(batches[0], batches[2]) and np.array_equal(batches[1], batches[3])
@@ -173,8 +172,8 @@ def test_exercise_9_has_less_than_5_percent_of_the_parameters(solved):
 
 def test_exercise_10_prints_the_biases_of_the_layers(ours, capsys):
     ours.model.set_weights([np.random.random(w.shape) for w in ours.model.get_weights()])
-    (print_biases,) = blocks('exercise-10')
-    run(ours, 'exercise-10', print_biases)
+    (print_biases,) = code_blocks('exercise-10')
+    run_cell(ours, 'exercise-10', print_biases)
     words = capsys.readouterr().out.replace('[', ' ').replace(']', ' ').split()
     assert [words[0], words[17]] == ['layer_conv1', 'layer_conv2']
     biases = [ours.model.get_weights()[i] for i in (1, 3)]
@@ -182,18 +181,18 @@ def test_exercise_10_prints_the_biases_of_the_layers(ours, capsys):
     assert [float(word) for word in words[18:]] == pytest.approx(biases[1], abs=1e-6)
 
 
-# Exercise 13: several machines, or several GPUs of one
+# Exercise 14: several machines, or several GPUs of one
 
 
 def first_iterations(edits):
     """Return what five iterations make of a quick model, and how many devices took part."""
-    nb = load(until='example-errors-code', edits={**edits, 'model': tiny_model()})
+    nb = run_cells(until='example-errors-code', edits={**edits, 'model': tiny_model()})
     nb.optimize(5)
     devices = nb.tf.distribute.get_strategy().num_replicas_in_sync
     return [weight.tolist() for weight in nb.model.get_weights()], devices
 
 
-def test_exercise_13_gives_the_same_weights_on_several_gpus():
+def test_exercise_14_gives_the_same_weights_on_several_gpus():
     """The devices have to be set before TensorFlow begins, so this takes another process."""
     divided, devices = in_new_process(first_iterations, gpus_solution())
     plain, _ = first_iterations({})
@@ -202,7 +201,7 @@ def test_exercise_13_gives_the_same_weights_on_several_gpus():
         assert np.allclose(weight, expected, atol=5e-6)
 
 
-# Exercise 14: an image of your own
+# Exercise 13: an image of your own
 
 
 def draw_digit(path, lines, size, width, ink=0, paper=255):
@@ -225,11 +224,11 @@ def draw_digit(path, lines, size, width, ink=0, paper=255):
     ],
     ids=['seven at the upper right', 'one at the lower left', 'wide, gray paper', 'small four'],
 )
-def test_exercise_14_reads_a_digit_in_the_form_of_mnist(
+def test_exercise_13_reads_a_digit_in_the_form_of_mnist(
     nb, tmp_path, lines, size, width, ink, paper
 ):
-    read_digit, _ = blocks('exercise-14')
-    run(nb, 'exercise-14', read_digit)
+    read_digit, _ = code_blocks('exercise-13')
+    run_cell(nb, 'exercise-13', read_digit)
     draw_digit(tmp_path / 'digit.png', lines, size, width, ink, paper)
     image = nb.read_digit(tmp_path / 'digit.png')
     assert image.shape == (1, 784) and image.dtype == np.float32
@@ -252,13 +251,13 @@ def test_exercise_14_reads_a_digit_in_the_form_of_mnist(
     assert np.mean((box > 0.5) == np.array(part)) > 0.85
 
 
-def test_exercise_14_prints_the_three_largest_probabilities(nb, tmp_path, capsys):
-    read_digit, show = blocks('exercise-14')
+def test_exercise_13_prints_the_three_largest_probabilities(nb, tmp_path, capsys):
+    read_digit, show = code_blocks('exercise-13')
     draw_digit(tmp_path / 'digit.png', [[(0.3, 0.2), (0.6, 0.2), (0.4, 0.8)]], (280, 280), 25)
     nb.optimize(100)
     capsys.readouterr()
-    run(nb, 'exercise-14', read_digit)
-    run(nb, 'exercise-14', show, folder=tmp_path)
+    run_cell(nb, 'exercise-13', read_digit)
+    run_cell(nb, 'exercise-13', show, folder=tmp_path)
     y_pred = nb.model(nb.read_digit(tmp_path / 'digit.png')).numpy()[0]
     best = np.argsort(-y_pred)[:3]
     expected = ''.join(f'{cls}: {100 * y_pred[cls]:.1f}%\n' for cls in best)
@@ -272,15 +271,15 @@ def test_exercise_14_prints_the_three_largest_probabilities(nb, tmp_path, capsys
 
 
 def test_the_accuracy_on_the_validation_set_takes_one_line(nb):
-    (line,) = blocks('exercises')
+    (line,) = code_blocks('exercises')
     predicted = np.argmax(nb.model(nb.data.validation.images), axis=1)
     cls = np.where(np.arange(5000) % 10, predicted, (predicted + 1) % 10)
     nb.data.validation.labels = np.eye(10, dtype=np.float32)[cls]
     assert eval(line, vars(nb)) == pytest.approx(0.9)
 
 
-def test_exercise_13_shows_a_valid_configuration_of_two_workers():
-    (config,) = re.findall("TF_CONFIG='(.+)'", TEXT['exercise-13'])
+def test_exercise_14_shows_a_valid_configuration_of_two_workers():
+    (config,) = re.findall("TF_CONFIG='(.+)'", TEXT['exercise-14'])
     config = json.loads(config)
     assert len(config['cluster']['worker']) == 2
     assert config['task'] == {'type': 'worker', 'index': 0}
@@ -290,13 +289,13 @@ def test_the_texts_with_code_are_those_that_have_tests():
     """A new block of code in the text needs a test, and a place in this list."""
     training = ['optimize', 'close']
     exercises = [f'exercise-{number}' for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14)]
-    with_code = [cell_id for cell_id in TEXT if blocks(cell_id)]
+    with_code = [cell_id for cell_id in TEXT if code_blocks(cell_id)]
     assert with_code == [*training, 'exercises', *exercises]
 
 
 @pytest.mark.parametrize('name', ODD_NETWORKS)
 def test_odd_networks_are_trained_and_tested_down_to_the_end(solved, name):
-    nb = solved(with_lines(CODE['model'], ODD_NETWORKS[name], 'layer_conv1', 'layer_fc1'))
+    nb = solved(replace_lines(CODE['model'], ODD_NETWORKS[name], 'layer_conv1', 'layer_fc1'))
     assert nb.model.output_shape == (None, 10)
     start, now = nb.weights_start['layer_fc2'][0], nb.model.get_layer('layer_fc2').kernel.numpy()
     rate = float(nb.model.optimizer.learning_rate)

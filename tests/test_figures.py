@@ -9,8 +9,8 @@ import pytest
 from packaging.version import Version
 from scipy import stats
 
+from tests.lesson import BOOK, ROOT, TEXT
 from tests.measurements.tables import RESULTS, grouped, mean_and_deviation, read, time_ratios
-from tests.notebook import BOOK, ROOT, TEXT
 
 # The accuracies in each text, in their order: of which network, after how many iterations.
 ACCURACIES = {
@@ -41,7 +41,7 @@ ACCURACIES = {
         *(('8 and 16 filters, no fc1', 10_000), ('ours', 10_000)),
         ('4 and 8 filters, no fc1', 10_000),
     ],
-    'exercise-14': [
+    'exercise-13': [
         *(('ours', 'as they are'), ('ours', 'moved by four pixels')),
         *(('RandomTranslation', 'moved by four pixels'), ('RandomTranslation', 'as they are')),
         ('ours', 'inverted'),
@@ -254,7 +254,7 @@ def test_what_the_networks_make_of_other_images_is_measured():
         for way in ('resized', 'resized and inverted', 'by read_digit')
     )
     certainty = np.mean(values['certainty when inverted', 'ours'])
-    text = flat('exercise-14')
+    text = flat('exercise-13')
     assert f'only {plain} were right when we just made the pictures smaller' in text
     assert f'{inverted} when we inverted them as well' in text
     assert f'{read_digit} with `read_digit`' in text
@@ -268,7 +268,7 @@ def test_speeds_of_machines_are_the_measured_ones():
         for batch in ('64', '512')
     )
     text = f'{small} times the work of one, and {large} times with batches of 512'
-    assert text in flat('exercise-13')
+    assert text in flat('exercise-14')
 
 
 def test_digits_with_most_errors_are_the_measured_ones():

@@ -17,7 +17,7 @@ from nbconvert import ScriptExporter
 from PIL import Image
 from tensorflow import keras
 
-from tests.notebook import BOOK, CODE, NOTEBOOK, ROOT, TEXT
+from tests.lesson import BOOK, CODE, NOTEBOOK, ROOT, TEXT
 
 BOOK_TEXT = '\n\n'.join(TEXT.values()) + '\n'
 PAGES = ['README.md', 'data/MNIST/README.md', 'tests/measurements/README.md']

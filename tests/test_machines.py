@@ -1,10 +1,11 @@
-"""Two workers train with copies of the notebook that are edited as exercise 13's solution says."""
+"""Two workers train with copies of the notebook that are edited as exercise 14's solution says."""
 
 import numpy as np
 import pytest
 
-from tests.notebook import CODE, short_training
-from tests.workers import script, start, workers_solution
+from tests.lesson import CODE, short_training
+from tests.solutions import workers_solution
+from tests.workers import script, start
 
 ITERATIONS, BATCH = 16, 64
 # What follows the cell that defines `random_order`: the numbers that are drawn are kept, ...

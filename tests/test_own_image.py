@@ -1,10 +1,10 @@
-"""The solution of exercise 14 reads digits from many kinds of files, or says what is wrong."""
+"""The solution of exercise 13 reads digits from many kinds of files, or says what is wrong."""
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from tests.notebook import blocks, fresh, run
+from tests.lesson import code_blocks, run_cell, with_new_model
 
 TRIES = 40
 ORIENTATION = 0x112  # The number of the EXIF tag.
@@ -13,9 +13,9 @@ ORIENTATION = 0x112  # The number of the EXIF tag.
 @pytest.fixture(scope='module')
 def trained(loaded):
     """Return the notebook's names with `read_digit`, after 500 iterations."""
-    nb = fresh(loaded)
+    nb = with_new_model(loaded)
     nb.optimize(500)
-    run(nb, 'exercise-14', blocks('exercise-14')[0])
+    run_cell(nb, 'exercise-13', code_blocks('exercise-13')[0])
     return nb
 
 
@@ -127,20 +127,20 @@ def share_read(nb, save, file):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_exercise_14_reads_what_the_network_can_read(trained, tmp_path, kind):
+def test_exercise_13_reads_what_the_network_can_read(trained, tmp_path, kind):
     assert share_read(trained, KINDS[kind], tmp_path / 'digit') >= 0.9
 
 
 @pytest.mark.parametrize('paper', [0, 150, 255])
 @pytest.mark.parametrize('shadow', [False, True])
-def test_exercise_14_says_that_a_page_is_blank(trained, tmp_path, paper, shadow):
+def test_exercise_13_says_that_a_page_is_blank(trained, tmp_path, paper, shadow):
     page = Image.new('L', (400, 400), paper)
     (shaded(page) if shadow else page).save(tmp_path / 'blank.png')
     with pytest.raises(ValueError, match=r'no ink was found in .*blank\.png: write darker'):
         trained.read_digit(tmp_path / 'blank.png')
 
 
-def test_exercise_14_says_that_a_scan_is_blank(trained, tmp_path):
+def test_exercise_13_says_that_a_scan_is_blank(trained, tmp_path):
     Image.fromarray(np.full((400, 400), 65_000, np.uint16)).save(tmp_path / 'blank.png')
     with pytest.raises(ValueError, match='no ink was found'):
         trained.read_digit(tmp_path / 'blank.png')

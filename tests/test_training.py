@@ -11,18 +11,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tests.notebook import (
+from tests.lesson import (
     CODE,
     TEXT,
-    blocks,
-    fresh,
+    code_blocks,
     in_new_process,
-    load,
-    replaced,
-    run,
+    insert_below,
+    replace_text,
+    run_cell,
+    run_cells,
     short_training,
     tiny_model,
-    with_lines_below,
+    with_new_model,
 )
 
 REPORT = re.compile(r'Optimization Iteration: ([ \d]{6}), Training Accuracy: ([ \d]{3}\.\d)%')
@@ -79,7 +79,7 @@ def numbered(nb):
 
 def backend():
     """Return what Keras works on after the notebook's imports."""
-    return load(until='seed-code').keras.backend.backend()
+    return run_cells(until='seed-code').keras.backend.backend()
 
 
 def test_keras_works_on_tensorflow_whatever_the_environment_says(monkeypatch):
@@ -89,7 +89,7 @@ def test_keras_works_on_tensorflow_whatever_the_environment_says(monkeypatch):
 
 def onednn():
     """Return whether TensorFlow, after the notebook's imports, uses its fast kernels."""
-    nb = load(until='seed-code')
+    nb = run_cells(until='seed-code')
     from tensorflow.python.util import _pywrap_util_port
 
     assert nb.os.environ['TF_CPP_MIN_LOG_LEVEL'] == '2'
@@ -103,18 +103,18 @@ def test_tensorflow_uses_its_fast_kernels_whatever_the_environment_says(monkeypa
 
 def test_every_cell_can_be_run_twice_in_a_row(loaded, monkeypatch):
     monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
-    nb = fresh(loaded, tiny_model())
+    nb = with_new_model(loaded, tiny_model())
     convolution = "        layers.Conv2D(2, 5, name='{}', **defaults),"
     model = tiny_model()
     for name in ['layer_conv2', 'layer_conv1']:
-        model = with_lines_below(model, convolution.format(name), 'Reshape')
+        model = insert_below(model, convolution.format(name), 'Reshape')
     edits = {'model': model, **short_training()}
     ids = list(CODE)
     for cell_id in ids[ids.index('plot-grid-code') :]:
         for _ in range(2):
-            run(nb, cell_id, edits.get(cell_id))
-    assert [*nb.history.test] == [0, 2, 10, 20, 32]
-    assert [*nb.history.train] == [1]
+            run_cell(nb, cell_id, edits.get(cell_id))
+    assert [*nb.accuracies.test] == [0, 2, 10, 20, 32]
+    assert [*nb.accuracies.train] == [1]
 
 
 # The networks
@@ -178,7 +178,7 @@ def test_first_biases_are_zero(ours):
 
 
 def test_the_standard_deviations_of_the_first_weights_are_printed(ours, capsys):
-    run(ours, 'run-variables')
+    run_cell(ours, 'run-variables')
     printed = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
     assert printed == [f'{weight.std():.3f}' for weight in ours.model.get_weights()]
 
@@ -194,7 +194,7 @@ def test_the_network_by_hand_computes_what_the_model_does(ours):
     ours.model.set_weights([np.random.normal(0, 0.1, w.shape) for w in ours.model.get_weights()])
     ours.new_weights = next_variable
     ours.new_biases = lambda length: next_variable([length])
-    run(ours, 'direct-graph-code')
+    run_cell(ours, 'direct-graph-code')
     assert not list(variables)
     y_pred = ours.model(ours.x).numpy()
     assert np.allclose(ours.tf.nn.softmax(ours.layer_fc2), y_pred, atol=1e-5)
@@ -234,11 +234,11 @@ def test_flatten_lays_out_each_image_in_one_row(nb):
 
 
 def test_performance_measures_are_those_of_the_nine_images(loaded, capsys):
-    nb = fresh(loaded)
+    nb = with_new_model(loaded)
     for cell_id in ['performance-pred', 'performance-cls-code', 'performance-correct-code']:
-        run(nb, cell_id)
+        run_cell(nb, cell_id)
     capsys.readouterr()
-    run(nb, 'accuracy-code')
+    run_cell(nb, 'accuracy-code')
     assert np.allclose(nb.y_pred, nb.model(nb.data.test.images[:9]), atol=1e-6)
     assert np.array_equal(nb.y_pred_cls, np.argmax(nb.y_pred, axis=1))
     right = nb.y_pred_cls.numpy() == nb.data.test.cls[:9]
@@ -290,8 +290,8 @@ def test_optimize_takes_the_same_steps_as_plain_calls_of_train_step(nb, batches)
     nb.optimize(3)
     trained = weights(nb)
     nb.model.set_weights(start)
-    run(nb, 'compile')
-    run(nb, 'train-code')
+    run_cell(nb, 'compile')
+    run_cell(nb, 'train-code')
     for images, labels in batches:
         nb.train_step(images, labels)
     assert len(batches) == 3 and np.allclose(weights(nb), trained, atol=2e-6)
@@ -299,28 +299,28 @@ def test_optimize_takes_the_same_steps_as_plain_calls_of_train_step(nb, batches)
 
 def test_an_l2_penalty_is_part_of_the_loss(nb):
     penalty = 'kernel_regularizer=keras.regularizers.L2(1), name='
-    run(nb, 'model', tiny_model().replace('name=', penalty))
-    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '1e-2'))
+    run_cell(nb, 'model', tiny_model().replace('name=', penalty))
+    run_cell(nb, 'compile', replace_text(CODE['compile'], '1e-4', '1e-2'))
     before = np.linalg.norm(weights(nb))
     nb.optimize(50)
     assert np.linalg.norm(weights(nb)) < 0.6 * before
 
 
 def test_dropout_is_active_in_training_and_not_in_the_measures(nb, batches):
-    run(nb, 'model', with_lines_below(tiny_model(), 'layers.Dropout(0.99),', 'Flatten()'))
-    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '1e-3'))
+    run_cell(nb, 'model', insert_below(tiny_model(), 'layers.Dropout(0.99),', 'Flatten()'))
+    run_cell(nb, 'compile', replace_text(CODE['compile'], '1e-4', '1e-3'))
     before = nb.model.get_layer('layer_fc1').kernel.numpy()
     nb.optimize(1)
     moved = (nb.model.get_layer('layer_fc1').kernel.numpy() != before).any(axis=1)
     assert 0 < moved.mean() < 0.5  # Weights of pixels that are dropped stay.
     nb.model.layers[2].rate = 0.9
     nb.optimize(100)
-    assert nb.history.train[101] == pytest.approx(accuracy(nb, *batches[-1]))
+    assert nb.accuracies.train[101] == pytest.approx(accuracy(nb, *batches[-1]))
     nb.print_test_accuracy()
     images, labels = nb.data.test.images, nb.data.test.labels
-    assert nb.history.test[101] == pytest.approx(accuracy(nb, images, labels))
+    assert nb.accuracies.test[101] == pytest.approx(accuracy(nb, images, labels))
     with_dropout = np.argmax(nb.model(images, training=True), axis=1) == nb.data.test.cls
-    assert nb.history.test[101] > with_dropout.mean() + 0.05
+    assert nb.accuracies.test[101] > with_dropout.mean() + 0.05
 
 
 # Batches
@@ -377,14 +377,14 @@ def test_every_hundredth_accuracy_is_that_on_its_batch_after_the_update(nb, batc
     nb.model.optimizer.learning_rate = 0.01
     for iterations, reports in [(0, 0), (1, 1), (0, 1), (99, 1), (1, 2), (250, 4), (50, 5)]:
         nb.optimize(iterations)
-        assert [*nb.history.train] == [1, 101, 201, 301, 401][:reports]
+        assert [*nb.accuracies.train] == [1, 101, 201, 301, 401][:reports]
         if count(nb) % 100 == 1:
             expected = accuracy(nb, *batches[-1])
-            assert nb.history.train[count(nb)] == pytest.approx(expected)
+            assert nb.accuracies.train[count(nb)] == pytest.approx(expected)
     assert len(batches) == count(nb) == 401
     printed = REPORT.findall(capsys.readouterr().out)
-    assert [int(iteration) for iteration, _ in printed] == [*nb.history.train]
-    for (_, percent), recorded in zip(printed, nb.history.train.values(), strict=True):
+    assert [int(iteration) for iteration, _ in printed] == [*nb.accuracies.train]
+    for (_, percent), recorded in zip(printed, nb.accuracies.train.values(), strict=True):
         assert float(percent) == pytest.approx(100 * recorded, abs=0.0501)
 
 
@@ -424,8 +424,8 @@ def test_the_test_accuracy_is_printed_and_recorded(nb, capsys):
     capsys.readouterr()
     nb.print_test_accuracy()
     assert capsys.readouterr().out == 'Accuracy on Test-Set: 98.8% (987 / 999)\n'
-    assert nb.history.test == {3: pytest.approx(987 / 999)}
-    assert nb.history.train.keys() == {1}
+    assert nb.accuracies.test == {3: pytest.approx(987 / 999)}
+    assert nb.accuracies.train.keys() == {1}
 
 
 def test_labels_that_are_not_one_hot_are_an_error(nb):
@@ -433,7 +433,7 @@ def test_labels_that_are_not_one_hot_are_an_error(nb):
     nb.model.compile('adam', 'sparse_categorical_crossentropy')
     with pytest.raises(nb.tf.errors.InvalidArgumentError, match='dimension'):
         nb.optimize(1)
-    assert not nb.history.train
+    assert not nb.accuracies.train
     with pytest.raises(nb.tf.errors.InvalidArgumentError, match='dimension'):
         nb.accuracy(nb.data.test.images, nb.data.test.cls)
 
@@ -460,14 +460,14 @@ def test_training_writes_no_warnings_but_other_warnings_are_heard(nb, capfd):
 
 @pytest.mark.parametrize('cell_id', ['loss-code', 'performance-1-loss'])
 def test_the_printed_loss_is_the_average_cross_entropy_of_the_nine_images(ours, capsys, cell_id):
-    run(ours, cell_id)
+    run_cell(ours, cell_id)
     y_pred = ours.model(ours.x).numpy()
     assert capsys.readouterr().out == f'{-np.log(y_pred[ours.y_true == 1]).mean():.2f}\n'
 
 
 def test_the_gradient_predicts_the_change_and_the_bias_is_put_back(ours, capsys):
     before, random_state = weights(ours), np.random.get_state()[1].copy()
-    run(ours, 'gradient-code')
+    run_cell(ours, 'gradient-code')
     printed = re.findall(r'-?\d+\.\d+', capsys.readouterr().out)
     slope, predicted, actual = map(float, printed)
     y_pred = ours.model(ours.x).numpy()
@@ -490,7 +490,9 @@ def test_the_loss_for_a_model_without_softmax_is_the_same(nb):
 
 
 def test_a_large_nudge_is_as_far_off_as_the_text_says(ours, capsys):
-    run(ours, 'gradient-code', replaced(CODE['gradient-code'], 'nudge = 0.01', 'nudge = 0.1'))
+    run_cell(
+        ours, 'gradient-code', replace_text(CODE['gradient-code'], 'nudge = 0.01', 'nudge = 0.1')
+    )
     _, predicted, actual = map(float, re.findall(r'-?\d+\.\d+', capsys.readouterr().out))
     (percent,) = re.findall(r'With a nudge of 0.1 it is (\d)% off', TEXT['gradient-seen'])
     assert 100 * (actual / predicted - 1) == pytest.approx(int(percent), abs=1)
@@ -511,10 +513,10 @@ def test_the_layers_take_as_many_multiplications_as_the_text_says(ours):
 def test_loss_and_gradient_leave_the_random_numbers_of_the_training_alone(loaded):
     runs = []
     for cells in [[], ['loss-code', 'gradient-code', 'performance-1-loss']]:
-        nb = fresh(loaded, tiny_model())
+        nb = with_new_model(loaded, tiny_model())
         nb.keras.utils.set_random_seed(3)
         for cell_id in cells:
-            run(nb, cell_id)
+            run_cell(nb, cell_id)
         runs.append((nb.tf.random.uniform([3]).numpy(), np.random.random(3)))
     assert np.array_equal(runs[0], runs[1])
 
@@ -545,7 +547,7 @@ def subclassed(nb):
 @pytest.mark.parametrize('make', [without_input, subclassed])
 def test_other_models_are_trained_too(nb, make):
     nb.model = make(nb)
-    run(nb, 'compile')
+    run_cell(nb, 'compile')
     nb.optimize(3)
     before = weights(nb)
     nb.optimize(3)
@@ -587,8 +589,8 @@ def change_the_loss(nb):
 
 def edit_train_step(nb):
     """Let a step train on the images upside down."""
-    source = replaced(CODE['train-code'], 'model(images, ', 'model(images[:, ::-1], ')
-    run(nb, 'train-code', source)
+    source = replace_text(CODE['train-code'], 'model(images, ', 'model(images[:, ::-1], ')
+    run_cell(nb, 'train-code', source)
 
 
 def averages(nb):
@@ -644,7 +646,7 @@ def test_a_frozen_layer_stays_and_moves_again_when_it_is_thawed_and_compiled(nb)
     for trainable in [False, True, False]:
         layer.trainable = trainable
         if trainable:
-            run(nb, 'compile')
+            run_cell(nb, 'compile')
         before = layer.kernel.numpy()
         other = nb.model.get_layer('layer_fc2').kernel.numpy()
         nb.optimize(2)
@@ -653,7 +655,7 @@ def test_a_frozen_layer_stays_and_moves_again_when_it_is_thawed_and_compiled(nb)
 
 
 def test_a_dropout_rate_changed_after_some_training_is_used(nb):
-    run(nb, 'model', with_lines_below(tiny_model(), 'layers.Dropout(0.1),', 'Flatten()'))
+    run_cell(nb, 'model', insert_below(tiny_model(), 'layers.Dropout(0.1),', 'Flatten()'))
     nb.model.compile(nb.keras.optimizers.SGD(0.1), 'categorical_crossentropy')
     moved = []
     for rate in [0.1, 0.999]:
@@ -681,27 +683,27 @@ def test_a_changed_batch_size_and_training_set_are_used(nb, batches):
 def test_compiling_again_begins_the_record_anew_and_keeps_the_weights(nb):
     nb.optimize(3)
     nb.print_test_accuracy()
-    kept, old, first = weights(nb), nb.history, nb.weights_start['layer_fc1'][0].copy()
-    run(nb, 'compile', replaced(CODE['compile'], '1e-4', '0.0'))
-    assert nb.history.train == nb.history.test == {} and count(nb) == 0
+    kept, old, first = weights(nb), nb.accuracies, nb.weights_start['layer_fc1'][0].copy()
+    run_cell(nb, 'compile', replace_text(CODE['compile'], '1e-4', '0.0'))
+    assert nb.accuracies.train == nb.accuracies.test == {} and count(nb) == 0
     assert [*old.train] == [1] and [*old.test] == [3]
     assert np.array_equal(weights(nb), kept)
     assert np.array_equal(nb.weights_start['layer_fc1'][0], first)
     nb.optimize(2)
     assert np.array_equal(weights(nb), kept)
-    assert count(nb) == 2 and [*nb.history.train] == [1]
+    assert count(nb) == 2 and [*nb.accuracies.train] == [1]
 
 
 def test_a_new_model_has_to_be_compiled_and_the_old_one_is_left_alone(nb):
     nb.optimize(3)
     old, kept = nb.model, weights(nb)
-    run(nb, 'model', tiny_model())
+    run_cell(nb, 'model', tiny_model())
     before = weights(nb)
     assert '"no attribute \'optimizer\'" (new model)' in CODE['compile']
     with pytest.raises(AttributeError, match="no attribute 'optimizer'"):
         nb.optimize(1)
     assert np.array_equal(weights(nb), before)
-    run(nb, 'compile')
+    run_cell(nb, 'compile')
     nb.optimize(3)
     assert np.any(weights(nb) != before) and count(nb) == 3
     nb.model = old
@@ -715,8 +717,8 @@ def test_a_model_from_load_model_is_trained_on(nb, tmp_path):
     nb.model = nb.keras.models.load_model(tmp_path / 'my.keras')
     assert np.array_equal(weights(nb), kept) and count(nb) == 3
     nb.optimize(98)
-    assert np.any(weights(nb) != kept) and [*nb.history.train] == [1, 101]
-    run(nb, 'compile')
+    assert np.any(weights(nb) != kept) and [*nb.accuracies.train] == [1, 101]
+    run_cell(nb, 'compile')
     nb.optimize(1)
     assert count(nb) == 1
 
@@ -738,7 +740,7 @@ def test_training_goes_on_after_an_interruption_while_a_step_is_recorded(nb):
     assert count(nb) == 1 and np.array_equal(weights(nb), before)
     nb.train_step = step
     nb.optimize(101)
-    assert count(nb) == 102 and [*nb.history.train] == [1, 101]
+    assert count(nb) == 102 and [*nb.accuracies.train] == [1, 101]
 
 
 def test_training_goes_on_after_an_interruption_of_the_loop(nb):
@@ -757,14 +759,14 @@ def test_training_goes_on_after_an_interruption_of_the_loop(nb):
     nb.optimize(0)
     assert np.array_equal(weights(nb), kept)
     nb.optimize(150 - done)
-    assert count(nb) == 150 and [*nb.history.train] == [1, 101]
+    assert count(nb) == 150 and [*nb.accuracies.train] == [1, 101]
 
 
 def test_the_first_weights_are_kept_by_layers_names(nb):
     layers = 'layers.BatchNormalization(name="norm"),'
-    source = with_lines_below(tiny_model(), layers, 'layer_fc1')
-    run(nb, 'model', source.replace('16, ', '16, trainable=False, '))
-    run(nb, 'compile')
+    source = insert_below(tiny_model(), layers, 'layer_fc1')
+    run_cell(nb, 'model', source.replace('16, ', '16, trainable=False, '))
+    run_cell(nb, 'compile')
     first = {layer.name: layer.get_weights() for layer in nb.model.layers}
     nb.optimize(3)
     assert nb.weights_start.keys() == first.keys() >= {'layer_fc1', 'norm', 'layer_fc2'}
@@ -780,11 +782,11 @@ def test_the_first_weights_are_kept_by_layers_names(nb):
 def test_the_seed_makes_a_run_repeatable(nb):
     runs = []
     for other_seed in [None, None, 12345]:
-        run(nb, 'seed-code')
+        run_cell(nb, 'seed-code')
         if other_seed:
             nb.keras.utils.set_random_seed(other_seed)
-        run(nb, 'model', tiny_model())
-        run(nb, 'compile')
+        run_cell(nb, 'model', tiny_model())
+        run_cell(nb, 'compile')
         start = weights(nb)
         nb.optimize(5)
         runs.append((start, weights(nb) - start))
@@ -800,8 +802,8 @@ def test_the_seed_makes_a_run_repeatable(nb):
 def test_keras_own_loop_works_as_the_text_says(nb, capsys):
     for part in (nb.data.train, nb.data.test):
         part.images, part.labels = part.images[:200], part.labels[:200]
-    (fit,) = blocks('optimize')
-    run(nb, 'optimize', fit)
+    (fit,) = code_blocks('optimize')
+    run_cell(nb, 'optimize', fit)
     assert count(nb) == 2 * 4  # 200 images are four batches of 64, the last one smaller.
     printed = re.findall(r'accuracy: (\d\.\d+)', capsys.readouterr().out)
     expected = accuracy(nb, nb.data.test.images, nb.data.test.labels)
@@ -810,20 +812,30 @@ def test_keras_own_loop_works_as_the_text_says(nb, capsys):
 
 
 def test_a_saved_model_is_loaded_with_the_optimizer_and_trained_on(nb, tmp_path):
-    save, load_and_go_on = blocks('close')
+    save, load_and_go_on = code_blocks('close')
     nb.optimize(105)
-    run(nb, 'close', save, folder=tmp_path)
+    run_cell(nb, 'close', save, folder=tmp_path)
     kept = weights(nb)
     state = [variable.numpy() for variable in nb.model.optimizer.variables]
     # Another day, when all cells above the first test have run:
     (heading,) = re.findall(r'run the cells above \*(.+)\*,', TEXT['close'])
     assert TEXT['performance-0'].startswith(f'## {heading}\n')
-    run(nb, 'model', tiny_model())
-    run(nb, 'compile')
-    run(nb, 'close', replaced(load_and_go_on, 'num_iterations=1000', 'num_iterations=0'), tmp_path)
+    run_cell(nb, 'model', tiny_model())
+    run_cell(nb, 'compile')
+    run_cell(
+        nb,
+        'close',
+        replace_text(load_and_go_on, 'num_iterations=1000', 'num_iterations=0'),
+        tmp_path,
+    )
     assert np.array_equal(weights(nb), kept) and count(nb) == 105
     for variable, expected in zip(nb.model.optimizer.variables, state, strict=True):
         assert np.array_equal(variable, expected)
-    run(nb, 'close', replaced(load_and_go_on, 'num_iterations=1000', 'num_iterations=97'), tmp_path)
-    assert count(nb) == 202 and [*nb.history.train] == [201]
+    run_cell(
+        nb,
+        'close',
+        replace_text(load_and_go_on, 'num_iterations=1000', 'num_iterations=97'),
+        tmp_path,
+    )
+    assert count(nb) == 202 and [*nb.accuracies.train] == [201]
     assert 0 < np.abs(weights(nb) - kept).max() < 97 * 3e-4

@@ -14,9 +14,17 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from tests.jupyter import environment, shortened, without_outputs
+from tests.lesson import (
+    BOOK,
+    CODE,
+    NOTEBOOK,
+    ROOT,
+    environment,
+    replace_text,
+    shortened,
+    without_outputs,
+)
 from tests.measurements.tables import grouped
-from tests.notebook import BOOK, CODE, NOTEBOOK, ROOT, replaced
 
 # Where Jupyter and the libraries keep settings and caches, in the user's home.
 CACHES = ('.cache/', '.config/', '.ipython/', '.jupyter/', '.keras/', '.local/', 'Library/')
@@ -186,7 +194,7 @@ def execute(book, folder, home):
 def with_data_from(url):
     """Return the shortened notebook with another address of the data."""
     address = "'https://storage.googleapis.com/cvdf-datasets/mnist/'"
-    source = replaced(CODE['load-read-code'], address, repr(url))
+    source = replace_text(CODE['load-read-code'], address, repr(url))
     return shortened({'load-read-code': source})
 
 

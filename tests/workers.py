@@ -1,4 +1,4 @@
-"""The notebook as several workers run it: a script and a process for each, as in exercise 13."""
+"""The notebook as several workers run it: a script and a process for each, as in exercise 14."""
 
 import json
 import os
@@ -11,39 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.notebook import CODE, NOTEBOOK, blocks, replaced, with_lines
-
-
-def workers_solution():
-    """Return exercise 13's edits for several machines: the sources of cells by their ids."""
-    strategy, seed, step = blocks('exercise-13')[:3]
-    return {
-        'imports-code': with_lines(CODE['imports-code'], strategy, 'clear_output()'),
-        'seed-code': with_lines(CODE['seed-code'], seed, 'set_random_seed('),
-        'gradient-code': '',
-        'optimize-code': with_lines(CODE['optimize-code'], step, 'step = '),
-    }
-
-
-def gpus_solution():
-    """Return exercise 13's edits for one machine, with two halves of a CPU as its two GPUs."""
-    edits = workers_solution()
-    del edits['seed-code']
-    strategy = replaced(
-        edits['imports-code'],
-        'tf.distribute.MultiWorkerMirroredStrategy()',
-        "tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])",
-    )
-    halves = (
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        'two = [tf.config.LogicalDeviceConfiguration()] * 2\n'
-        'tf.config.set_logical_device_configuration(cpu, two)\n'
-    )
-    edits['imports-code'] = replaced(strategy, 'strategy = ', f'{halves}strategy = ')
-    with_tape = next(line for line in CODE['train-code'].split('\n') if 'with tf.' in line)
-    divide = blocks('exercise-13')[3]
-    edits['train-code'] = replaced(CODE['train-code'], with_tape, f'{divide}\n{with_tape}')
-    return edits
+from tests.lesson import CODE, NOTEBOOK
 
 
 def script(until=None, edits=None):

@@ -2,12 +2,13 @@
 
 Usage: python -m tests.measurements.exercises [--tables] [part ...]
 
-The parts are times, networks, strides, curve, hardest and digits, by default all. Each writes a row
+The parts are times, networks, few, correlations, strides, curve, hardest and digits, by default all. Each writes a row
 for each result to a CSV file of its own, as soon as it has it. --tables prints the tables of the
 files that are there, and measures nothing.
 """
 
 import argparse
+import copy
 import io
 import random
 import re
@@ -24,6 +25,15 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from scipy import stats
 
+from tests.lesson import (
+    CODE,
+    code_blocks,
+    insert_below,
+    replace_text,
+    run_cell,
+    run_cells,
+    with_new_model,
+)
 from tests.measurements.tables import (
     grouped,
     mean_and_deviation,
@@ -32,7 +42,7 @@ from tests.measurements.tables import (
     time_ratios,
     write,
 )
-from tests.notebook import CODE, blocks, fresh, load, replaced, run, solutions, with_lines_below
+from tests.solutions import solutions
 
 FONTS = [
     *('DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique', 'DejaVuSansMono'),
@@ -43,29 +53,39 @@ TRANSLATION = "        layers.RandomTranslation(0.15, 0.15, fill_mode='constant'
 OURS = CODE['model']
 SOLUTIONS = solutions()
 SIMPLEST = SOLUTIONS['8 and 16 filters, no fc1']
-FAST = replaced(CODE['compile'], 'learning_rate=1e-4', 'learning_rate=1e-3')
+FAST = replace_text(CODE['compile'], 'learning_rate=1e-4', 'learning_rate=1e-3')
+
+
+def sigmoid_with_variance(scale):
+    """Return the model's cell with sigmoid and weights of the variance scale / inputs."""
+    scaling = f'keras.initializers.VarianceScaling({scale})'
+    return replace_text(SOLUTIONS['sigmoid'], "'he_normal'", scaling)
+
+
 # What to run in place of the notebook's cells, by their ids.
 NETWORKS = {
     'ours': {},
-    "ours, Glorot's initialization": {'model': replaced(OURS, 'he_normal', 'glorot_uniform')},
+    "ours, Glorot's initialization": {'model': replace_text(OURS, 'he_normal', 'glorot_uniform')},
     'sigmoid': {'model': SOLUTIONS['sigmoid']},
     "sigmoid, Glorot's initialization": {
-        'model': replaced(SOLUTIONS['sigmoid'], 'he_normal', 'glorot_uniform')
+        'model': replace_text(SOLUTIONS['sigmoid'], 'he_normal', 'glorot_uniform')
     },
+    'sigmoid, VarianceScaling(8)': {'model': sigmoid_with_variance(8)},
+    'sigmoid, VarianceScaling(32)': {'model': sigmoid_with_variance(32)},
     'sigmoid in fc1': {'model': SOLUTIONS['sigmoid in fc1']},
     'L2': {'model': SOLUTIONS['L2']},
     'L2 in fc1': {'model': SOLUTIONS['L2 in fc1']},
     'dropout': {'model': SOLUTIONS['dropout']},
     'strides': {'model': SOLUTIONS['strides']},
     '3×3 filters': {
-        'model': replaced(
-            replaced(OURS, 'Conv2D(16, 5', 'Conv2D(16, 3'), 'Conv2D(36, 5', 'Conv2D(36, 3'
+        'model': replace_text(
+            replace_text(OURS, 'Conv2D(16, 5', 'Conv2D(16, 3'), 'Conv2D(36, 5', 'Conv2D(36, 3'
         )
     },
     '8 and 18 filters': {
-        'model': replaced(replaced(OURS, 'Conv2D(16', 'Conv2D(8'), 'Conv2D(36', 'Conv2D(18')
+        'model': replace_text(replace_text(OURS, 'Conv2D(16', 'Conv2D(8'), 'Conv2D(36', 'Conv2D(18')
     },
-    '32 neurons': {'model': replaced(OURS, 'Dense(128', 'Dense(32')},
+    '32 neurons': {'model': replace_text(OURS, 'Dense(128', 'Dense(32')},
     '3×3 filters, 32 and 72': {'model': SOLUTIONS['3×3 filters, 32 and 72']},
     'only the first convolution': {'model': re.sub('.*layer_conv2.*\n.*\n.*Pooling.*\n', '', OURS)},
     'no convolutions': {'model': re.sub('.*(Conv2D|Pooling2D)[(].*\n', '', OURS)},
@@ -73,7 +93,9 @@ NETWORKS = {
     'one more convolution': {'model': SOLUTIONS['one more convolution']},
     '8 and 16 filters, no fc1': {'model': SIMPLEST},
     '4 and 8 filters, no fc1': {
-        'model': replaced(replaced(SIMPLEST, 'Conv2D(8', 'Conv2D(4'), 'Conv2D(16', 'Conv2D(8')
+        'model': replace_text(
+            replace_text(SIMPLEST, 'Conv2D(8', 'Conv2D(4'), 'Conv2D(16', 'Conv2D(8'
+        )
     },
     'both convolutions frozen': {
         'model': OURS.replace("padding='same'", "padding='same', trainable=False")
@@ -81,10 +103,28 @@ NETWORKS = {
     'learning rate 1e-3': {'compile': FAST},
 }
 # Only these are trained for 10,000 iterations.
-LONG = ['ours', '8 and 16 filters, no fc1', '4 and 8 filters, no fc1']
+LONG = [
+    'ours',
+    'no convolutions',
+    '8 and 16 filters, no fc1',
+    '4 and 8 filters, no fc1',
+    'both convolutions frozen',
+]
+# These are also trained on few images, as exercises 3 and 5 ask.
+FEW = {
+    'ours': {},
+    'L2': NETWORKS['L2'],
+    'L2 1e-2': {'model': replace_text(SOLUTIONS['L2'], '1e-3', '1e-2')},
+    'L2 in fc1': NETWORKS['L2 in fc1'],
+    'dropout': NETWORKS['dropout'],
+}
 # These do the same work as another network.
 UNTIMED = [
-    *("ours, Glorot's initialization", "sigmoid, Glorot's initialization", 'learning rate 1e-3')
+    "ours, Glorot's initialization",
+    "sigmoid, Glorot's initialization",
+    'sigmoid, VarianceScaling(8)',
+    'sigmoid, VarianceScaling(32)',
+    'learning rate 1e-3',
 ]
 
 
@@ -92,7 +132,7 @@ def build(nb, edits, seed):
     """Make and compile the model, with the random numbers of a seed."""
     nb.keras.utils.set_random_seed(seed)
     for cell_id in ['model', 'compile']:
-        run(nb, cell_id, edits.get(cell_id))
+        run_cell(nb, cell_id, edits.get(cell_id))
 
 
 def train_until(nb, iteration):
@@ -123,6 +163,33 @@ def measure_networks(nb, seeds=(1, 2, 3), checkpoints=(100, 1000, 10_000)):
                 yield name, nb.model.count_params(), seed, iteration, f'{found:.2f}'
 
 
+def measure_few(nb, seeds=(1, 2, 3), iterations=2000):
+    """Yield accuracies after a training on few images: on these, and on the validation set."""
+    everything = copy.copy(nb.data.train)
+    few_images = code_blocks('exercise-3')[0]
+    for name, edits in FEW.items():
+        for seed in seeds:
+            nb.data.train = copy.copy(everything)
+            run_cell(nb, 'exercise-3', few_images)
+            build(nb, edits, seed)
+            train_until(nb, iterations)
+            for part in ['train', 'validation']:
+                images, labels = getattr(nb.data, part).images, getattr(nb.data, part).labels
+                yield name, seed, part, f'{accuracy(nb, images, labels.argmax(axis=1)):.2f}'
+    nb.data.train = everything
+
+
+def measure_correlations(nb, seeds=(1, 2, 3), iterations=10_000):
+    """Yield how much the filters of a trained network are like those at the start."""
+    for name in ['ours', 'learning rate 1e-3']:
+        for seed in seeds:
+            build(nb, NETWORKS[name], seed)
+            train_until(nb, iterations)
+            for layer in ['layer_conv1', 'layer_conv2']:
+                start, now = nb.weights_start[layer][0], nb.model.get_layer(layer).get_weights()[0]
+                yield name, seed, layer, f'{np.corrcoef(start.ravel(), now.ravel())[0, 1]:.4f}'
+
+
 def measure_times(nb, rounds=9, iterations=100):
     """Yield the seconds that some iterations take, in a random order that is new in each round."""
     train = nb.data.train
@@ -130,7 +197,7 @@ def measure_times(nb, rounds=9, iterations=100):
     steps = {}
     for name, edits in NETWORKS.items():
         if name not in UNTIMED:
-            steps[name] = nb.tf.function(fresh(nb, edits.get('model')).train_step)
+            steps[name] = nb.tf.function(with_new_model(nb, edits.get('model')).train_step)
     for turn in range(rounds + 1):  # The first one warms up and does not count.
         for name in random.sample(list(steps), len(steps)):
             begin = time.perf_counter()
@@ -209,7 +276,7 @@ def resized(nb, file):
 
 def measure_printed(nb):
     """Yield how many of the printed digits the model gets right, by what is done to them."""
-    run(nb, 'exercise-14', blocks('exercise-14')[0])
+    run_cell(nb, 'exercise-13', code_blocks('exercise-13')[0])
     with TemporaryDirectory() as folder:
         files, digits = draw_digits(folder)
         plain = np.concatenate([resized(nb, file) for file in files])
@@ -225,7 +292,7 @@ def measure_printed(nb):
 def measure_digits(nb, seeds=(1, 2, 3), iterations=1000):
     """Yield what our network, and one that trains on moved images, make of unlike images."""
     images, cls = nb.data.validation.images, nb.data.validation.cls
-    moved = {'model': with_lines_below(OURS, TRANSLATION, 'Reshape')}
+    moved = {'model': insert_below(OURS, TRANSLATION, 'Reshape')}
     for name, edits in [('ours', {}), ('RandomTranslation', moved)]:
         for seed in seeds:
             build(nb, edits, seed)
@@ -255,6 +322,26 @@ def print_networks():
         table.append([name, parameters[name], ratio, *cells])
     print_table(
         ['network', 'parameters', 'time', *(f'after {int(n):,}' for n in checkpoints)], table
+    )
+
+
+def print_few():
+    """Print the means over the seeds."""
+    found = grouped('few', 'accuracy', 'network', 'images')
+    parts = ['train', 'validation']
+    print_table(
+        ['network', 'on the 1,000 images', 'on the validation set'],
+        [[name, *(mean_and_deviation(found[name, part]) for part in parts)] for name in FEW],
+    )
+
+
+def print_correlations():
+    """Print the means over the seeds."""
+    found = grouped('correlations', 'correlation', 'network', 'layer')
+    names, layers = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
+    print_table(
+        ['network', *layers],
+        [[name, *(f'{np.mean(found[name, layer]):.2f}' for layer in layers)] for name in names],
     )
 
 
@@ -329,6 +416,12 @@ PARTS = {
         measure_networks,
         print_networks,
     ),
+    'few': (['network', 'seed', 'images', 'accuracy'], measure_few, print_few),
+    'correlations': (
+        ['network', 'seed', 'layer', 'correlation'],
+        measure_correlations,
+        print_correlations,
+    ),
     'strides': (['seed', 'pooling', 'strides'], measure_strides, print_strides),
     'curve': (['seed', 'iterations', 'accuracy', 'loss'], measure_curve, print_curve),
     'hardest': (['seed', 'digit', 'errors'], measure_hardest, print_hardest),
@@ -347,7 +440,7 @@ def main():
     parts = [part for part in PARTS if part in args.parts or not args.parts]
     if not args.tables:
         with redirect_stdout(io.StringIO()):
-            nb = load('performance-0-test')
+            nb = run_cells('performance-0-test')
     for part in parts:
         if not args.tables:
             write(part, PARTS[part][0], PARTS[part][1](nb))

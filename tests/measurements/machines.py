@@ -1,4 +1,4 @@
-"""Measures exercise 13's table: images a second of one worker and of two that train together.
+"""Measures exercise 14's table: images a second of one worker and of two that train together.
 
 Usage: python -m tests.measurements.machines [rounds], by default 5
 
@@ -16,9 +16,10 @@ from textwrap import dedent
 
 import numpy as np
 
+from tests.lesson import code_blocks
 from tests.measurements.tables import grouped, print_table, write
-from tests.notebook import blocks
-from tests.workers import script, start, workers_solution
+from tests.solutions import workers_solution
+from tests.workers import script, start
 
 BATCHES = [64, 512]  # images
 PIN = """import os
@@ -44,7 +45,7 @@ def scripts(num_workers, images):
     """Return the scripts of one worker, unedited, or of several, edited as the solution says."""
     edits, step = None, 'step = tf.function(train_step)'
     if num_workers > 1:
-        edits, step = workers_solution(), dedent(blocks('exercise-13')[2])
+        edits, step = workers_solution(), dedent(code_blocks('exercise-14')[2])
     code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES, images=images)
     cores = sorted(os.sched_getaffinity(0))
     return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from tests.notebook import ROOT, load
+from tests.lesson import ROOT, run_cells
 
 TESTS = [0, 1, 100, 1000, 10_000]  # iterations at which the network is tested
 EXAMPLE = 2148  # the test image in the flowchart, a four that is a little like a nine
@@ -23,7 +23,7 @@ def train(num_iterations):
     """Train the notebook's network as its cells do; return a module with the notebook's names."""
     done = 0
     with redirect_stdout(io.StringIO()):
-        nb = load('performance-0-test')
+        nb = run_cells('performance-0-test')
         for test in TESTS:
             nb.optimize(min(test, num_iterations) - done)
             nb.print_test_accuracy()
@@ -199,9 +199,8 @@ def draw_flowchart(nb, path):
 
 def draw_results(nb, path):
     """Draw the learning curve, and beside it some of the test images gone wrong."""
-    test, history = nb.data.test, nb.history
-    y_pred = nb.model.predict(test.images, nb.test_batch_size, verbose=0)
-    cls_pred = y_pred.argmax(axis=1)
+    test, accuracies = nb.data.test, nb.accuracies
+    cls_pred = nb.predict_cls(test.images)
     errors = np.flatnonzero(cls_pred != test.cls)
     accuracy = 1 - len(errors) / len(test.cls)
 
@@ -209,14 +208,14 @@ def draw_results(nb, path):
     title = {'fontweight': 'bold', 'ha': 'left'}
 
     board.text(14, 30, f'{accuracy:.1%} of the test images right', **title)
-    board.text(14, 56, f'after {max(history.test):,} iterations', ha='left')
+    board.text(14, 56, f'after {max(accuracies.test):,} iterations', ha='left')
     ax = board.add_axes(92, 86, 342, 284)
-    for accuracies, style in [
-        (history.train, {'marker': '.', 'color': GRAY, 'linestyle': ''}),
-        (history.test, {'marker': 'o', 'color': GREEN, 'linewidth': 2.5}),
+    for shown, style in [
+        (accuracies.train, {'marker': '.', 'color': GRAY, 'linestyle': ''}),
+        (accuracies.test, {'marker': 'o', 'color': GREEN, 'linewidth': 2.5}),
     ]:
-        wrong = [1 - accuracy for accuracy in accuracies.values()]
-        ax.plot(list(accuracies), wrong, clip_on=False, **style)
+        wrong = [1 - accuracy for accuracy in shown.values()]
+        ax.plot(list(shown), wrong, clip_on=False, **style)
     ax.set_xscale('symlog', linthresh=1)
     ax.set_yscale('symlog', linthresh=0.01)
     ax.set_xticks(TESTS, [f'{n:,}' for n in TESTS])

@@ -8,7 +8,7 @@ All programs run in an order that is drawn anew in each round, in this process b
 notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set before TensorFlow is imported, has a
 process of its own. They start from the same weights and train with Adam on batches of the same
 training images. PyTorch takes part if it is installed. Two limits are measured with them: a product
-of large matrices with as many operations, and TensorFlow's kernels for an iteration, each run
+of large matrices with as many operations, and TensorFlow's kernels for an iteration, each run_cell
 alone.
 """
 
@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tests.lesson import CODE, replace_text, run_cells
 from tests.measurements.tables import grouped, print_table, read, write
-from tests.notebook import CODE, load, replaced
 
 BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
@@ -73,9 +73,9 @@ def notebook_program(nb):
 def load_with_old_kernels():
     """Load the notebook with the variable at 0, into this process."""
     global other
-    imports = replaced(CODE['imports-code'], "ONEDNN_OPTS'] = '1'", "ONEDNN_OPTS'] = '0'")
+    imports = replace_text(CODE['imports-code'], "ONEDNN_OPTS'] = '1'", "ONEDNN_OPTS'] = '0'")
     with redirect_stdout(io.StringIO()):
-        other = load('performance-0-test', {'imports-code': imports})
+        other = run_cells('performance-0-test', {'imports-code': imports})
 
 
 def train_other(iterations):
@@ -245,7 +245,9 @@ def kernels_of_an_iteration(nb):
             shapes = [(BATCH, *layer.input.shape[1:]), *(w.shape for w in layer.weights[:1])]
             arrays = [tf.random.normal(shape) for shape in shapes]
             kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
-            if function is not pool:  # whose gradient needs what it finds, so that both are run
+            if (
+                function is not pool
+            ):  # whose gradient needs what it finds, so that both are run_cell
                 kernels.append(partial(function, *arrays))
     return kernels[1:]  # The images need no gradient.
 
@@ -342,7 +344,7 @@ def print_machine():
 def main(rounds=9, epochs=1):
     """Measure, and print the table."""
     with redirect_stdout(io.StringIO()):
-        nb = load('performance-0-test')
+        nb = run_cells('performance-0-test')
     programs = make_programs(nb)
     print_machine()
     parameters = number_of_parameters(programs)

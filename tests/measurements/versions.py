@@ -15,9 +15,8 @@ from tempfile import TemporaryDirectory
 
 import nbformat
 
-from tests.jupyter import without_outputs
+from tests.lesson import ROOT, without_outputs
 from tests.measurements.tables import print_table, read, write
-from tests.notebook import ROOT
 
 PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
 COLUMNS = ['python', *PACKAGES, 'allowed', 'seconds', 'accuracy', 'stderr']
