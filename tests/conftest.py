@@ -13,14 +13,14 @@ def loaded():
 
 
 @pytest.fixture
-def nb(loaded):
-    """Return the notebook's names before any training, with a tiny model in place of its own."""
+def tiny(loaded):
+    """Return the notebook's names before any training, with a tiny network in place of its own."""
     yield with_new_model(loaded, tiny_model())
     plt.close('all')
 
 
 @pytest.fixture
-def ours(loaded):
-    """Return the notebook's names before any training, with the notebook's own model."""
+def full(loaded):
+    """Return the notebook's names before any training, with the notebook's own network."""
     yield with_new_model(loaded)
     plt.close('all')
