@@ -37,10 +37,15 @@ def grouped(name, value, *columns):
 
 
 def mean_and_deviation(values):
-    """Return 'mean ± standard deviation of a single run', or '' without values."""
+    """Return 'mean ± standard deviation' of some runs, or '' without values.
+
+    There are two decimals where one would say that the runs don't differ.
+    """
     if len(values) < 2:
         return ''.join(f'{value:.1f}' for value in values)
-    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}'
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    decimals = 1 if deviation >= 0.05 else 2
+    return f'{mean:.{decimals}f} ± {deviation:.{decimals}f}'
 
 
 def time_ratios():
