@@ -119,9 +119,17 @@ def table_row(name):
     return [parameters(name), f'{time_ratio(name):.2f}', *network(name)]
 
 
+def multiplications():
+    """Return how many millions of multiplications an image takes in three of the layers."""
+    fc1, conv1, conv2 = 1764 * 128, 28 * 28 * 25 * 16, 14 * 14 * 25 * 16 * 36
+    return [f'{number / 1e6:.1f}' for number in (fc1, conv1, conv2)]
+
+
 def strides():
     """Return the differences between pooling and strides in percentage points, and the interval."""
-    pooling, striding = ([float(row[name]) for row in read('strides')] for name in ('pooling', 'strides'))
+    pooling, striding = (
+        [float(row[name]) for row in read('strides')] for name in ('pooling', 'strides')
+    )
     low, high = stats.ttest_rel(pooling, striding).confidence_interval()
     return np.subtract(pooling, striding), low, high
 
@@ -130,3 +138,273 @@ def machines(batch):
     """Return the speed of two workers to that of one."""
     speeds = grouped('machines', 'images_per_second', 'images_per_worker', 'workers')
     return f'{np.median(np.divide(speeds[batch, "2"], speeds[batch, "1"])):.2f}'
+
+
+def figures():
+    """Return the figures that each text should have, in their order, by the cells' ids."""
+    in_keras, by_hand = printed('loss-code').strip(), printed('direct-graph-code').strip()
+    gradient = re.findall(r'Gradient: +([\d.]+)', printed('gradient-code'))[0]
+    y_pred = probabilities()
+    error_rates = {n: 1 - right(n) / 10_000 for n in [100, 1000, 10_000]}
+    matrix = stored_matrix()
+    errors = matrix.sum(axis=1) - matrix.diagonal()
+    batches = training_errors()
+    last_twenty = np.mean([batches[i] for i in range(8001, 10_000, 100)])
+    correlations = grouped('correlations', 'correlation', 'network', 'layer')
+    rates = {name: np.mean(accuracies(name)) for name in ['ours', 'learning rate 1e-3']}
+    default = np.mean(accuracies("ours, Glorot's initialization"))
+    differences, low, high = strides()
+    certainties = re.findall(r'certainty (\d+%)', printed('place-code'))
+    (first_deviation,) = re.findall(r'conv1/kernel .* ([\d.]+)\n', printed('run-variables'))
+    ours = network('ours')
+    # What is read from pictures stands here as it is: 55%, 93% and 98%.
+    return {
+        'direct-graph-seen': ['0.1', by_hand],
+        'model-seen': [f'{100 - rates["ours"]:.1f}%', f'{100 - default:.1f}%'],
+        'keras-summary-seen': [
+            parameters('ours'),
+            f'{1765 * 128 / 242_062:.0%}',
+            *multiplications(),
+        ],
+        'gradient': [by_hand],
+        'gradient-seen': ['0.1', '4%', parameters('ours')],
+        'optimizer': ['0.0001'],
+        'performance': [in_keras, by_hand],
+        'performance-cls': [
+            f'{y_pred[3, 0]:.2f}',
+            f'{y_pred[3, 0]:.2f}',
+            f'{-np.log(y_pred[3, 0]):.1f}',
+            '0.10',
+            f'{np.log(10):.1f}',
+            f'{y_pred[4, 4]:.2f}',
+            f'{np.log(10) + np.log(y_pred[4, 4]):.1f}',
+            gradient,
+        ],
+        'run': [f'{np.sqrt(2 / 25):.2f}'],
+        'run-variables-seen': [first_deviation, f'{16 * 25}'],
+        'performance-0-test-seen': [f'{matrix[4].sum()}'],
+        'performance-1-test-seen': [
+            f'{1 - batches[1]:.1%}',
+            f'{64 * (1 - batches[1]):.0f}',
+            in_keras,
+        ],
+        'performance-1-loss-seen': ['0.0001'],
+        'performance-100-test-seen': [
+            f'{right(1) / 10_000:.0%}',
+            f'{right(100) / 10_000:.0%}',
+            '55%',
+        ],
+        'performance-1000': [f'{900 * 64:,}'],
+        'performance-1000-test-seen': ['55%', '93%'],
+        'performance-10000-test-seen': [
+            f'{right(10_000) / 10_000:.1%}',
+            f'{200 * np.sqrt(error_rates[10_000] / 10_000):.1f}',
+            f'{errors[8]}',
+            f'{errors[9]}',
+            '98%',
+        ],
+        'curve': ['100%'],
+        'curve-seen': [
+            f'{error_rates[100]:.0%}',
+            f'{error_rates[1000]:.1%}',
+            f'{error_rates[10_000]:.1%}',
+            f'{rates["learning rate 1e-3"]:.1f}%',
+            f'{rates["ours"]:.1f}%',
+            f'{1 / 64:.1%}',
+            f'{2 / 64:.1%}',
+            f'{last_twenty:.1%}',
+            f'{error_rates[10_000]:.1%}',
+        ],
+        'weights-change-seen': [
+            *re.findall(r'[\d.]+', printed('weights-change-code')),
+            *network('ours', 1000, 2),
+            *network('ours', 10_000, 2),
+            *network('both convolutions frozen', 1000, 2),
+            *network('both convolutions frozen', 10_000, 2),
+            *network('no convolutions', 1000, 2),
+            *network('no convolutions', 10_000, 2),
+        ],
+        'weights-conv2-1': [
+            *re.findall(r'[\d.]+', printed('weights-conv2-code')),
+            f'{np.mean(correlations["learning rate 1e-3", "layer_conv2"]):.2f}',
+        ],
+        'place-seen': [certainties[2]],
+        'conclusion': [f'{right(10_000) / 10_000:.1%}'],
+        'exercises': ours,
+        'exercise-1': [
+            *network('sigmoid', 100),
+            *network('sigmoid'),
+            *ours,
+            *network("sigmoid, Glorot's initialization"),
+            *network('sigmoid'),
+            *network('sigmoid, VarianceScaling(8)'),
+            *network('sigmoid, VarianceScaling(32)'),
+        ],
+        'exercise-2': [*network('sigmoid in fc1'), *ours],
+        'exercise-3': [
+            *ours,
+            *few('ours'),
+            *network('L2 in fc1'),
+            *few('L2 in fc1'),
+            *network('L2'),
+            *few('L2'),
+            *few('L2 1e-2'),
+        ],
+        'exercise-5': [*network('dropout'), *ours, *few('dropout'), *few('ours')],
+        'exercise-6': [
+            f'{len(differences)}',
+            f'{differences.mean():.2f}',
+            '95%',
+            f'{low:.2f}',
+            f'{high:.2f}',
+            f'{time_ratio("strides"):.0%}',
+        ],
+        'exercise-7': ['1.00', *(n for name in EXERCISE_7 for n in table_row(name))],
+        'exercise-8': ['3136', *(n for name in EXERCISE_8 for n in table_row(name))],
+        'exercise-9': [
+            '98%',
+            '97%',
+            parameters('8 and 16 filters, no fc1'),
+            '5%',
+            f'{time_ratio("8 and 16 filters, no fc1"):.0%}',
+            *network('8 and 16 filters, no fc1', 10_000),
+            f'{np.mean(accuracies("ours", 10_000)):.1f}%',
+            parameters('4 and 8 filters, no fc1'),
+            *network('4 and 8 filters, no fc1', 10_000),
+        ],
+        'exercise-12': ['98%'],
+        'exercise-13': [
+            '90',
+            *(
+                f'{np.mean(digits(f"right of 90 printed, {how}")):.0f}'
+                for how in ['resized', 'resized and inverted', 'by read_digit']
+            ),
+            *spread(digits('moved by four pixels', 'RandomTranslation')),
+            *spread(digits('moved by four pixels')),
+            *spread(digits('as they are', 'RandomTranslation')),
+        ],
+        'exercise-14': [machines('64'), machines('512')],
+    }
+
+
+def test_figures_in_the_texts_are_the_stored_and_the_measured_ones():
+    expected = figures()
+    for cell_id in TEXT:
+        found = numbers(cell_id)
+        named = expected.get(cell_id, [])
+        assert list(filter(is_figure, found)) == list(filter(is_figure, named)), cell_id
+        assert Counter(named) <= Counter(found), cell_id
+
+
+def test_the_number_of_perfect_batches_is_the_stored_one():
+    batches = training_errors()
+    assert [batches[i] for i in range(9001, 10_000, 100)].count(0) == 8
+    assert 'eight of the last ten' in ' '.join(TEXT['performance-10000-text'].split())
+
+
+def test_the_stored_accuracies_and_the_confusion_matrix_belong_together():
+    for iterations in [0, 1, 100, 1000, 10_000]:
+        accuracy = f'Accuracy on Test-Set: {right(iterations) / 10_000:.1%} ('
+        assert printed(f'performance-{iterations}-test').startswith(accuracy)
+    assert stored_matrix().sum() == 10_000 and stored_matrix().trace() == right(10_000)
+
+
+def test_the_gradient_predicts_the_change_as_well_as_the_text_says():
+    predicted, actual = map(float, re.findall(r'change: +([\d.]+)', printed('gradient-code')))
+    assert 0.003 < abs(actual / predicted - 1) < 0.005
+    # The average probability of the 3 is the gradient.
+    assert f'Gradient:         {probabilities()[-1, 3]:.4f}\n' in printed('gradient-code')
+
+
+def test_the_hand_built_network_has_smaller_weights_in_all_layers_but_one():
+    by_hand = stats.truncnorm.std(-2, 2, scale=0.05)
+    deviations = re.findall(r'kernel .* ([\d.]+)\n', printed('run-variables'))
+    assert [float(number) > by_hand for number in deviations] == [True, True, False, True]
+
+
+def test_random_filters_halve_the_errors_and_trained_ones_remove_a_third_of_the_rest():
+    for iterations in [1000, 10_000]:
+        none, frozen, ours = (
+            100 - np.mean(accuracies(name, iterations))
+            for name in ['no convolutions', 'both convolutions frozen', 'ours']
+        )
+        assert 0.4 < frozen / none < 0.55
+        assert 0.28 < 1 - ours / frozen < 0.4
+
+
+def test_seven_and_eight_have_most_errors_in_three_runs_and_nine_more_than_the_average():
+    errors = [found for _, found in grouped('hardest', 'errors', 'seed').items()]
+    assert sorted(int(np.argmax(found)) for found in errors) == [7, 7, 8]
+    assert all(found[9] > np.mean(found) for found in errors)
+
+
+def test_larger_weights_help_the_sigmoid_but_relu_wins_by_far():
+    names = ['he_normal', 'VarianceScaling(8)', 'VarianceScaling(32)']
+    names = ['sigmoid', *(f'sigmoid, {name}' for name in names[1:])]
+    means = [np.mean(accuracies(name)) for name in names]
+    assert means == sorted(means) and min(accuracies('ours')) > means[-1] + 5
+
+
+def test_dropout_helps_with_few_images_in_each_run_and_the_penalty_does_not():
+    found = grouped('few', 'accuracy', 'network', 'images')
+    plain = found['ours', 'validation']
+    assert np.all(np.greater(found['dropout', 'validation'], plain))
+    for name in ['L2', 'L2 1e-2', 'L2 in fc1']:
+        assert np.mean(found[name, 'validation']) < np.mean(plain)
+    assert set(found['ours', 'train']) == {100}
+
+
+def test_pooling_wins_all_pairs_and_one_more_convolution_two_of_three():
+    differences, _, _ = strides()
+    assert len(differences) == 12 and np.all(differences > 0)
+    better = np.greater(accuracies('one more convolution'), accuracies('ours'))
+    assert sorted(better) == [False, True, True]
+
+
+def test_the_second_layer_has_moved_further_than_the_first_and_more_at_a_larger_rate():
+    for found in grouped('correlations', 'correlation', 'seed', 'network').values():
+        first, second = found
+        assert second < first - 0.03
+    correlations = grouped('correlations', 'correlation', 'network', 'layer')
+    assert max(correlations['learning rate 1e-3', 'layer_conv2']) < 0.7
+
+
+@pytest.mark.parametrize(
+    ('script', 'number'), [('speed', 1), ('exercises', 8), ('machines', 1), ('versions', 1)]
+)
+def test_tables_of_the_measurements_are_those_of_their_files(script, number):
+    command = [sys.executable, '-m', f'tests.measurements.{script}', '--tables']
+    output = subprocess.check_output(command, cwd=ROOT, encoding='utf-8')
+    tables, found = (
+        re.findall(r'(?:^\|.*\n)+', text, re.MULTILINE)
+        for text in (output, (RESULTS.parent / 'README.md').read_text('utf-8'))
+    )
+    assert len(tables) == number
+    for table in tables:
+        assert table in found
+
+
+def test_the_speed_was_measured_in_as_many_rounds_as_the_page_says():
+    rounds = {row['round'] for row in read('speed')}
+    (iterations,) = {row['iterations'] for row in read('speed')}
+    page = ' '.join((RESULTS.parent / 'README.md').read_text('utf-8').split())
+    assert len(rounds) == 9 and f'Nine rounds of {iterations} iterations' in page
+
+
+def test_readme_has_the_errors_and_the_pythons_of_the_stored_runs():
+    found = re.findall(r'(\d+) errors in the 10,000 test images', README)
+    assert found == [f'{10_000 - right(10_000)}']
+    pythons = sorted(Version(row['python']) for row in read('versions'))
+    lowest, highest = (f'{python.major}.{python.minor}' for python in (pythons[0], pythons[-1]))
+    assert set(re.findall(r'Python (3\.\d+) to (3\.\d+)', README)) == {(lowest, highest)}
+
+
+def test_the_lowest_versions_that_are_allowed_were_run():
+    text = (ROOT / 'requirements.txt').read_text('utf-8')
+    lowest = dict(re.findall(r'^([\w-]+)>=([\d.]+),', text, re.MULTILINE))
+    runs = [row for row in read('versions') if row['allowed'] == 'lowest-direct']
+    assert runs
+    for row in runs:
+        for name in ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']:
+            wanted = Version(lowest[name]).release
+            assert Version(row[name]).release[: len(wanted)] == wanted
