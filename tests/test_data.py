@@ -12,14 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tests.lesson import (
-    CODE,
-    ROOT,
-    replace_lines,
-    run_cell,
-    run_cells,
-    short_training,
-)
+from tests.lesson import CODE, ROOT, replace_lines, run_cell, run_cells, short_training
 
 DATA = ROOT / 'data/MNIST'
 SUMS = {
@@ -164,7 +157,7 @@ def test_classes_that_do_not_fit_are_an_error(loaded):
 
 
 def test_no_images_are_an_error_before_training_looks_for_one_without_end(loaded):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match='cannot reshape array of size 0'):
         loaded.subset(PIXELS[:0], np.array([], np.uint8))
 
 
