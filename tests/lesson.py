@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 
 import matplotlib
 import nbformat
+import numpy as np
 
 matplotlib.use('agg')  # Pictures are drawn, and no windows are opened.
 
@@ -69,6 +70,16 @@ def run_cell(nb, cell_id, source=None, folder=NOTEBOOK.parent):
         exec(compile(source, name, 'exec'), vars(nb))
     finally:
         os.chdir(before)
+
+
+def iterations(nb):
+    """Return the number of iterations that the optimizer has counted."""
+    return int(nb.model.optimizer.iterations)
+
+
+def all_weights(nb):
+    """Return all weights and biases of the model in one row."""
+    return np.concatenate([weight.ravel() for weight in nb.model.get_weights()])
 
 
 def in_new_process(function, *args):

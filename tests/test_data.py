@@ -12,34 +12,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tests.lesson import (
-    CODE,
-    ROOT,
-    replace_lines,
-    replace_text,
-    run_cell,
-    run_cells,
-    short_training,
-    with_new_model,
-)
+from tests.lesson import CODE, ROOT, replace_lines, run_cell, run_cells, short_training
 
 DATA = ROOT / 'data/MNIST'
-MIRRORS = [
-    'https://storage.googleapis.com/cvdf-datasets/mnist/',
-    'https://ossci-datasets.s3.amazonaws.com/mnist/',
-]
 SUMS = {
     'train-images-idx3-ubyte.gz': '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
     'train-labels-idx1-ubyte.gz': '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
     't10k-images-idx3-ubyte.gz': '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
     't10k-labels-idx1-ubyte.gz': 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6',
-}
-FAULTS = {
-    'truncated': lambda content: content[: len(content) // 2],
-    'a byte short': lambda content: content[:-1],
-    'a byte flipped': lambda content: content[:999] + bytes([content[999] ^ 9]) + content[1000:],
-    'empty': lambda content: b'',
-    'a web page': lambda content: b'<html>404 Not Found</html>',
 }
 
 
@@ -81,6 +61,9 @@ def check_mnist(data):
         assert np.array_equal(part.labels, np.eye(10)[cls])
 
 
+# MNIST
+
+
 def test_the_published_files_are_read_from_a_read_only_folder(reader, capsys):
     """Root may write all the same, so the folder is compared, too."""
     assert {path.name: sha256(path.read_bytes()).hexdigest() for path in DATA.glob('*.gz')} == SUMS
@@ -96,15 +79,26 @@ def test_the_published_files_are_read_from_a_read_only_folder(reader, capsys):
     )
 
 
-@pytest.mark.parametrize('name', SUMS)
-@pytest.mark.parametrize('fault', [*FAULTS, 'a folder', 'not there, and no network'])
+@pytest.mark.parametrize(
+    ('fault', 'name'),
+    [
+        (lambda content: content[:-1], 'train-images-idx3-ubyte.gz'),
+        (
+            lambda content: content[:999] + bytes([content[999] ^ 9]) + content[1000:],
+            't10k-images-idx3-ubyte.gz',
+        ),
+        (lambda content: b'', 'train-labels-idx1-ubyte.gz'),
+        (lambda content: b'<html>404 Not Found</html>', 't10k-labels-idx1-ubyte.gz'),
+        (None, 'train-images-idx3-ubyte.gz'),
+    ],
+    ids=['a byte short', 'a byte flipped', 'empty', 'a web page', 'not there, and no network'],
+)
 def test_a_faulty_file_gives_an_error_where_it_is_read_and_is_left_alone(reader, fault, name):
     path = reader.data_dir / name
+    content = path.read_bytes()
     path.unlink()
-    if fault == 'a folder':
-        path.mkdir()
-    elif fault in FAULTS:
-        path.write_bytes(FAULTS[fault]((DATA / name).read_bytes()))
+    if fault:
+        path.write_bytes(fault(content))
     before = snapshot(reader.data_dir)
     with pytest.raises(Exception) as error:
         run_cell(reader, 'load-split-code')
@@ -126,84 +120,45 @@ def test_a_missing_file_is_downloaded_and_the_others_are_left_alone(reader):
     assert after.keys() == before.keys()
 
 
-def test_the_notebook_alone_downloads_all_into_a_new_folder(loaded, tmp_path):
-    nb = ModuleType('nb')
-    vars(nb).update(vars(loaded))
-    run_cell(nb, 'load-read-code', folder=tmp_path)
-    assert nb.data_url in MIRRORS
-    nb.data_url = f'{DATA.as_uri()}/'
-    run_cell(nb, 'load-split-code', folder=tmp_path)
-    assert {path.name for path in (tmp_path / 'data/MNIST').iterdir()} == SUMS.keys()
-    check_mnist(nb.data)
-
-
-def test_the_notebook_finds_the_data_from_its_folder_and_from_the_root(loaded):
+def test_the_data_is_found_from_the_folder_of_the_notebook_and_from_the_root(reader):
     for folder in (ROOT / 'notebooks', ROOT):
-        nb = ModuleType('nb')
-        vars(nb).update(vars(loaded))
-        run_cell(nb, 'load-read-code', folder=folder)
-        assert (folder / nb.data_dir).resolve() == DATA
-
-
-def test_the_first_labels_are_printed(loaded, capsys):
-    run_cell(with_new_model(loaded), 'load-labels-code')
-    assert capsys.readouterr().out == (
-        '[7 2]\n[[0. 0. 0. 0. 0. 0. 0. 1. 0. 0.]\n [0. 0. 1. 0. 0. 0. 0. 0. 0. 0.]]\n'
-    )
-
-
-def test_the_data_is_found_when_the_cell_of_the_flowchart_is_skipped():
-    nb = run_cells(until='dimensions-code', edits={'flowchart-code': ''})
-    check_mnist(nb.data)
+        run_cell(reader, 'load-read-code', folder=folder)
+        assert (folder / reader.data_dir).resolve() == DATA
 
 
 # Other data
 
 
-PIXELS = np.arange(2 * 28 * 28).reshape(2, 28, 28) % 256
+PIXELS = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
 
 
 @pytest.mark.parametrize(
-    'images',
+    ('images', 'cls'),
     [
-        *(
-            PIXELS.astype(kind)
-            for kind in ['uint8', 'int16', 'int32', 'int64', 'float16', 'float64']
-        ),
-        PIXELS.tolist(),
-        list(PIXELS.astype(np.uint8)),
+        (PIXELS, np.array([3, 5], np.uint8)),
+        (PIXELS.astype(float), np.array([[3], [5]])),
+        (PIXELS.tolist(), [3, 5]),
     ],
-    ids=lambda images: str(getattr(images, 'dtype', type(images[0]))),
+    ids=['bytes', 'floats, and classes in a column', 'lists'],
 )
-def test_pixels_of_any_type_become_float32(loaded, images):
-    part = loaded.subset(images, np.array([3, 5]))
-    assert part.images.dtype == np.float32
+def test_pixels_and_classes_of_any_type_become_what_the_network_wants(loaded, images, cls):
+    part = loaded.subset(images, cls)
+    assert part.images.dtype == part.labels.dtype == np.float32 and part.cls.dtype == np.int64
     assert np.allclose(part.images, PIXELS.reshape(2, 784) / 255, atol=1e-6)
+    assert part.cls.tolist() == [3, 5] and np.array_equal(part.labels, np.eye(10)[[3, 5]])
 
 
-@pytest.mark.parametrize(
-    'cls',
-    [
-        *(
-            np.array([3, 5], kind)
-            for kind in ['uint8', 'int8', 'int32', 'int64', 'uint64', 'float32']
-        ),
-        np.array([[3], [5]], np.uint8),
-        [3, 5],
-        (np.int8(3), np.int8(5)),
-    ],
-    ids=str,
-)
-def test_class_numbers_of_any_type_and_in_columns_become_labels(loaded, cls):
-    part = loaded.subset(PIXELS.astype(np.uint8), cls)
-    assert part.cls.dtype == np.int64 and part.cls.tolist() == [3, 5]
-    assert part.labels.dtype == np.float32 and np.array_equal(part.labels, np.eye(10)[[3, 5]])
-
-
-def test_classes_that_do_not_fit_the_images_are_an_error(loaded):
-    for cls in [[3, 5, 7], np.eye(10)[[3, 5]], [3, 10]]:
+def test_classes_that_do_not_fit_are_an_error(loaded):
+    with pytest.raises(ValueError, match='there is a -1'):
+        loaded.subset(PIXELS, [3, -1])
+    for cls in [[3, 10], [3, 5, 7], np.eye(10)[[3, 5]]]:
         with pytest.raises((ValueError, IndexError)):
             loaded.subset(PIXELS, cls)
+
+
+def test_no_images_are_an_error_before_training_looks_for_one_without_end(loaded):
+    with pytest.raises(ValueError, match='cannot reshape array of size 0'):
+        loaded.subset(PIXELS[:0], np.array([], np.uint8))
 
 
 def write_idx(path, values):
@@ -215,15 +170,34 @@ def write_idx(path, values):
 
 def write_random_data(folder, img_shape, num_classes):
     """Write random images and labels in place of the four files; every class is there."""
-    for name, number in [('train', 5_300), ('t10k', 300)]:
+    for name, number in [('train', 1100), ('t10k', 220)]:
         images = np.random.randint(256, size=(number, *img_shape)).astype(np.uint8)
         cls = (np.arange(number) % num_classes).astype(np.uint8)
         write_idx(folder / f'{name}-images-idx3-ubyte.gz', images)
         write_idx(folder / f'{name}-labels-idx1-ubyte.gz', cls)
 
 
-def load_to_the_end(monkeypatch, edits):
-    """Run all cells with a short training and draw all pictures; a warning is an error."""
+@pytest.mark.parametrize(
+    ('img_size', 'num_channels', 'num_classes'),
+    [(28, 1, 26), (32, 3, 3)],
+    ids=['26 gray classes', '3 classes in color'],
+)
+def test_other_data_needs_its_sizes_and_nothing_else(
+    monkeypatch, tmp_path, img_size, num_channels, num_classes
+):
+    """All pictures are drawn, a warning is an error, and the cell of the flowchart is skipped."""
+    write_random_data(tmp_path, (img_size, img_size, num_channels), num_classes)
+    place = f'data_dir = Path({str(tmp_path)!r})'
+    classes = f'num_classes = {num_classes}'
+    sizes = f'img_size = {img_size}\nnum_channels = {num_channels}'
+    edits = {
+        'flowchart-code': '',
+        'load-read-code': replace_lines(CODE['load-read-code'], place, 'data_dir ='),
+        'load-subset-code': replace_lines(CODE['load-subset-code'], classes, 'num_classes ='),
+        'dimensions-code': replace_lines(
+            CODE['dimensions-code'], sizes, 'img_size =', 'num_channels ='
+        ),
+    }
     pictures = []
 
     def draw():
@@ -238,36 +212,9 @@ def load_to_the_end(monkeypatch, edits):
         nb = run_cells(edits=short_training() | edits)
     assert len(pictures) == 13
     assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
-    return nb
-
-
-def test_data_of_26_classes_need_one_number(monkeypatch, tmp_path):
-    write_random_data(tmp_path, (28, 28), 26)
-    place = replace_lines(
-        CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir ='
-    )
-    edits = {
-        'load-read-code': place,
-        'load-subset-code': replace_text(
-            CODE['load-subset-code'], 'num_classes = 10', 'num_classes = 26'
-        ),
-    }
-    nb = load_to_the_end(monkeypatch, edits)
-    assert nb.data.train.images.shape == (300, 784) and nb.data.train.labels.shape == (300, 26)
-    assert nb.model.output_shape == (None, 26)
-
-
-def test_color_images_need_their_size_and_the_number_of_channels(monkeypatch, tmp_path):
-    write_random_data(tmp_path, (12, 12, 3), 10)
-    place = replace_lines(
-        CODE['load-read-code'], f'data_dir = Path({str(tmp_path)!r})', 'data_dir ='
-    )
-    sizes = replace_text(CODE['dimensions-code'], 'img_size = 28', 'img_size = 12')
-    edits = {
-        'load-read-code': place,
-        'dimensions-code': replace_text(sizes, 'num_channels = 1', 'num_channels = 3'),
-    }
-    nb = load_to_the_end(monkeypatch, edits)
-    assert nb.data.train.images.shape == (300, 12 * 12 * 3)
-    assert nb.weights_conv1.shape == (5, 5, 3, 16)
-    assert nb.model.input_shape == (None, 12 * 12 * 3)
+    num_pixels = img_size * img_size * num_channels
+    assert nb.data.validation.images.shape == (91, num_pixels)  # A twelfth of 1,100.
+    assert nb.data.train.images.shape == (1009, num_pixels)
+    assert nb.model.input_shape == (None, num_pixels)
+    assert nb.model.output_shape == (None, num_classes)
+    assert nb.weights_conv1.shape == (5, 5, num_channels, 16)

@@ -1,0 +1,94 @@
+"""What stays and what begins anew: cells run again, a new model, the seed, and saving."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tests.lesson import (
+    CODE,
+    all_weights,
+    code_blocks,
+    insert_below,
+    iterations,
+    replace_text,
+    run_cell,
+    short_training,
+    tiny_model,
+    with_new_model,
+)
+
+
+def test_every_cell_can_be_run_twice_in_a_row(loaded, monkeypatch):
+    monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
+    nb = with_new_model(loaded, tiny_model())
+    convolution = "        layers.Conv2D(2, 5, name='{}', **defaults),"
+    model = tiny_model()
+    for name in ['layer_conv2', 'layer_conv1']:
+        model = insert_below(model, convolution.format(name), 'Reshape')
+    edits = {'model': model, **short_training()}
+    ids = list(CODE)
+    for cell_id in ids[ids.index('plot-grid-code') :]:
+        for _ in range(2):
+            run_cell(nb, cell_id, edits.get(cell_id))
+    assert [*nb.accuracies.test] == [0, 2, 10, 20, 32]
+    assert [*nb.accuracies.train] == [1]
+
+
+def test_the_seed_makes_a_run_repeatable(tiny):
+    starts, changes = [], []
+    for seed in [CODE['seed-code'], CODE['seed-code'], 'keras.utils.set_random_seed(12345)']:
+        run_cell(tiny, 'seed-code', seed)
+        run_cell(tiny, 'model', tiny_model())
+        run_cell(tiny, 'compile')
+        starts.append(all_weights(tiny))
+        tiny.optimize(5)
+        changes.append(all_weights(tiny) - starts[-1])
+    assert np.array_equal(starts[0], starts[1])
+    assert np.allclose(changes[0], changes[1], atol=1e-6)
+    assert not np.allclose(starts[0], starts[2], atol=1e-3)
+    assert not np.allclose(changes[0], changes[2], atol=1e-4)
+
+
+def test_compiling_again_begins_the_record_anew_and_keeps_the_weights(tiny):
+    tiny.optimize(3)
+    tiny.print_test_accuracy()
+    kept, old, first = all_weights(tiny), tiny.accuracies, tiny.weights_start['layer_fc1'][0]
+    assert np.any(first != tiny.model.get_layer('layer_fc1').kernel.numpy())
+    run_cell(tiny, 'compile', replace_text(CODE['compile'], '1e-4', '0.0'))
+    assert tiny.accuracies.train == tiny.accuracies.test == {} and iterations(tiny) == 0
+    assert [*old.train] == [1] and [*old.test] == [3]
+    assert np.array_equal(all_weights(tiny), kept)
+    assert np.array_equal(tiny.weights_start['layer_fc1'][0], first)
+    tiny.optimize(2)
+    assert np.array_equal(all_weights(tiny), kept)
+    assert iterations(tiny) == 2 and [*tiny.accuracies.train] == [1]
+
+
+def test_a_new_model_is_trained_and_the_old_one_is_left_alone(tiny):
+    tiny.optimize(3)
+    old, kept = tiny.model, all_weights(tiny)
+    run_cell(tiny, 'model', tiny_model())
+    run_cell(tiny, 'compile')
+    before = all_weights(tiny)
+    tiny.optimize(3)
+    assert np.any(all_weights(tiny) != before) and iterations(tiny) == 3
+    tiny.model = old
+    assert np.array_equal(all_weights(tiny), kept)
+
+
+def test_a_saved_model_is_loaded_with_the_optimizer_and_trained_on(tiny, tmp_path):
+    save, load_and_go_on = code_blocks('close')
+    tiny.optimize(105)
+    run_cell(tiny, 'close', save, tmp_path)
+    kept = all_weights(tiny)
+    averages = [variable.numpy() for variable in tiny.model.optimizer.variables]
+    # Another day: a new model, and a new record.
+    run_cell(tiny, 'model', tiny_model())
+    run_cell(tiny, 'compile')
+    load, go_on = load_and_go_on.split('\n')
+    run_cell(tiny, 'close', load, tmp_path)
+    assert np.array_equal(all_weights(tiny), kept) and iterations(tiny) == 105
+    for variable, expected in zip(tiny.model.optimizer.variables, averages, strict=True):
+        assert np.array_equal(variable, expected)
+    run_cell(tiny, 'close', replace_text(go_on, '1000', '97'), tmp_path)
+    assert iterations(tiny) == 202 and [*tiny.accuracies.train] == [201]
+    assert 0 < np.abs(all_weights(tiny) - kept).max() < 97 * 3e-4
