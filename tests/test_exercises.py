@@ -125,11 +125,21 @@ def test_exercise_5_prints_that_dropout_is_active_in_training_alone(run_to_the_e
 
 
 @pytest.mark.slow
-def test_exercise_6_has_strides_in_place_of_pooling(run_to_the_end):
-    nb = run_to_the_end(MODELS['strides'])
-    assert 'MaxPooling2D' not in kinds(nb)
-    shapes = [nb.model.get_layer(name).output.shape[1:] for name in ['layer_conv1', 'layer_conv2']]
-    assert shapes == [(14, 14, 16), (7, 7, 36)]
+@pytest.mark.parametrize(
+    ('name', 'outputs', 'parameters'),
+    [
+        ('strides', {'conv1': (14, 14, 16), 'conv2': (7, 7, 36)}, 242_062),
+        ('3×3 filters, 32 and 72', {'conv1': (28, 28, 32), 'conv2': (14, 14, 72)}, 474_130),
+        ('one more convolution', {'conv2': (14, 14, 36), 'conv3': (14, 14, 64)}, 438_478),
+        ('8 and 16 filters, no fc1', {'conv1': (28, 28, 8), 'conv2': (14, 14, 16)}, 11_274),
+    ],
+)
+def test_exercises_6_to_9_have_other_layers(run_to_the_end, name, outputs, parameters):
+    nb = run_to_the_end(MODELS[name])
+    for layer, shape in outputs.items():
+        assert nb.model.get_layer(f'layer_{layer}').output.shape[1:] == shape
+    assert nb.model.count_params() == parameters
+    assert kinds(nb).count('MaxPooling2D') == (0 if name == 'strides' else 2)
 
 
 def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(full):
@@ -150,31 +160,12 @@ def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(ful
     assert not np.array_equal(batches[0], batches[1])
 
 
-@pytest.mark.slow
-def test_exercise_7_has_other_filters(run_to_the_end):
-    nb = run_to_the_end(MODELS['3×3 filters, 32 and 72'])
-    assert nb.get_weights_variable('layer_conv1').shape == (3, 3, 1, 32)
-    assert nb.get_weights_variable('layer_conv2').shape == (3, 3, 32, 72)
-    assert nb.model.count_params() == 474_130
-
-
-@pytest.mark.slow
-def test_exercise_8_has_one_more_convolution_which_can_be_plotted(run_to_the_end, monkeypatch):
-    nb = run_to_the_end(MODELS['one more convolution'])
-    assert nb.model.get_layer('layer_conv3').output.shape[1:] == (14, 14, 64)
-    assert nb.model.count_params() == 438_478
-    monkeypatch.setattr(plt, 'show', lambda: None)
-    nb.plot_conv_output('layer_conv3', nb.image)
+def test_exercise_8_has_one_more_layer_that_can_be_plotted(loaded):
+    nb = with_new_model(loaded, MODELS['one more convolution'])
+    nb.plot_conv_output('layer_conv3', nb.data.test.images[0])
     nb.plot_conv_weights(nb.get_weights_variable('layer_conv3'), input_channel=35)
     assert [len(plt.figure(number).axes) for number in plt.get_fignums()] == [64 + 1, 64 + 1]
     plt.close('all')
-
-
-@pytest.mark.slow
-def test_exercise_9_has_less_than_5_percent_of_the_parameters(run_to_the_end):
-    nb = run_to_the_end(MODELS['8 and 16 filters, no fc1'])
-    assert nb.model.count_params() == 11_274
-    assert 'layer_fc1' not in nb.weights_start
 
 
 def test_exercise_10_prints_the_biases_of_the_layers(full, capsys):
@@ -199,6 +190,23 @@ def test_odd_networks_are_trained_and_tested_down_to_the_end(run_to_the_end, nam
     assert rate < np.abs(now - start).max() < 100 * rate
 
 
+def test_images_are_shifted_at_random_in_training_alone(loaded):
+    nb = with_new_model(loaded, MODELS['shifted at random'])
+    images = nb.data.test.images[:300]
+    y_pred = nb.model(images, training=False).numpy()
+    assert not np.allclose(nb.model(images, training=True), y_pred, atol=0.01)
+    assert np.array_equal(nb.predict_cls(images), np.argmax(y_pred, axis=1))
+    nb.plot_example_errors(np.zeros(999, dtype=int), correct=nb.data.test.cls == 0)
+    wrong = np.flatnonzero(nb.data.test.cls)[:9]
+    captions = [f'True: {nb.data.test.cls[i]}\nPred: 0 ({y_pred[i, 0]:.0%})' for i in wrong]
+    assert [ax.get_xlabel() for ax in plt.gcf().axes] == captions
+    for cell_id in ['output-image-code', 'output-conv1-code', 'output-conv1-code']:
+        run_cell(nb, cell_id)
+    first, second = (plt.figure(number).axes[4].images[0] for number in plt.get_fignums()[-2:])
+    assert np.array_equal(first.get_array(), second.get_array())
+    plt.close('all')
+
+
 # Measuring a change with three seeds
 
 
@@ -208,7 +216,7 @@ def measured_accuracies(nb, capsys, num_iterations=3):
     run_cell(nb, 'exercises', measuring(num_iterations))
     lines = capsys.readouterr().out.splitlines()
     assert sum('Iteration:      1,' in line for line in lines) == 3
-    return [line for line in lines if re.fullmatch(r'\d+\.\d%', line)]
+    return [float(line[:-1]) for line in lines if re.fullmatch(r'\d+\.\d%', line)]
 
 
 def build(nb, edits):
@@ -227,6 +235,8 @@ FROM_LOGITS = 'keras.losses.CategoricalCrossentropy(from_logits=True)'
         {},
         {'model': MODELS['L2']},
         {'model': MODELS['reshape outside']},
+        {'model': MODELS['dropout']},
+        {'model': MODELS['shifted at random']},
         {'model': f"{tiny_model()}\nmodel.get_layer('layer_fc1').trainable = False"},
         {'compile': replace_text(CODE['compile'], 'learning_rate=1e-4', 'learning_rate=1e-2')},
         {
@@ -234,7 +244,7 @@ FROM_LOGITS = 'keras.losses.CategoricalCrossentropy(from_logits=True)'
             'compile': replace_text(CODE['compile'], "'categorical_crossentropy'", FROM_LOGITS),
         },
     ],
-    ids=['ours', 'L2', 'reshape outside', 'frozen', 'learning rate', 'logits'],
+    ids=['ours', 'L2', 'reshape outside', 'dropout', 'shifts', 'frozen', 'learning rate', 'logits'],
 )
 def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edits, capsys):
     """Also if the model before has been trained, or measured, or is no longer there."""
@@ -245,7 +255,7 @@ def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edit
     nb.optimize(2)
     accuracies = measured_accuracies(nb, capsys)
     assert len(set(accuracies)) > 1
-    assert measured_accuracies(nb, capsys) == accuracies
+    assert measured_accuracies(nb, capsys) == pytest.approx(accuracies, abs=0.5)
     weights, trainable = nb.model.get_weights(), len(nb.model.trainable_variables)
     nb.keras.utils.set_random_seed(3)
     build(nb, edits)
@@ -253,8 +263,9 @@ def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edit
     assert trainable == len(nb.model.trainable_variables)
     for weight, expected in zip(weights, nb.model.get_weights(), strict=True):
         assert np.allclose(weight, expected, atol=1e-6)
-    correct = np.argmax(nb.model(nb.data.validation.images), axis=1) == nb.data.validation.cls[:500]
-    assert f'{np.mean(correct):.1%}' == accuracies[-1]
+    y_pred = nb.model(nb.data.validation.images, training=False)
+    correct = np.argmax(y_pred, axis=1) == nb.data.validation.cls[:500]
+    assert 100 * np.mean(correct) == pytest.approx(accuracies[-1], abs=0.5)
 
 
 def test_every_block_of_code_in_the_texts_belongs_to_a_test():

@@ -49,18 +49,8 @@ SECTIONS = [
     'License',
 ]
 # The original's variables and functions, the latter with their parameters.
-VARIABLES = [
-    'img_size',
-    'img_size_flat',
-    'img_shape',
-    'num_channels',
-    'num_classes',
-    'data',
-    'train_batch_size',
-    'test_batch_size',
-    'weights_conv1',
-    'weights_conv2',
-]
+SIZES = ['img_size', 'img_size_flat', 'img_shape', 'num_channels', 'num_classes']
+VARIABLES = ['train_batch_size', 'test_batch_size', 'data', 'weights_conv1', 'weights_conv2']
 FUNCTIONS = {
     'get_weights_variable': 'layer_name',
     'optimize': 'num_iterations',
@@ -115,7 +105,7 @@ def test_the_names_of_the_original_are_there():
     statements = ast.parse(code).body
     assigned = [node for node in statements if isinstance(node, ast.Assign)]
     targets = [ast.unparse(target) for node in assigned for target in node.targets]
-    assert [name for name in VARIABLES if name not in targets] == []
+    assert [name for name in SIZES + VARIABLES if name not in targets] == []
     defined = [node for node in statements if isinstance(node, ast.FunctionDef)]
     functions = {node.name: ast.unparse(node.args) for node in defined}
     assert {name: functions.get(name) for name in FUNCTIONS} == FUNCTIONS
@@ -196,11 +186,6 @@ def test_names_and_arguments_in_the_exercises_exist():
             assert names <= set(re.findall(r'\w+', code + solution)).union(*parameters), cell_id
 
 
-def gray(path):
-    """Return the gray values of a picture."""
-    return np.array(Image.open(path).convert('L'))
-
-
 @pytest.mark.slow
 def test_the_pictures_are_drawn_by_their_script_with_something_everywhere(tmp_path):
     script = 'tests.measurements.pictures'
@@ -209,7 +194,8 @@ def test_the_pictures_are_drawn_by_their_script_with_something_everywhere(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == PICTURES
     assert sorted(path.name for path in (ROOT / 'images').iterdir()) == PICTURES
     for name in PICTURES:
-        new, stored = gray(tmp_path / name), gray(ROOT / 'images' / name)
+        files = [tmp_path / name, ROOT / 'images' / name]
+        new, stored = (np.array(Image.open(file).convert('L')) for file in files)
         assert new.shape == stored.shape
         for row in np.array_split(new, 3) + np.array_split(stored, 3):
             for block in np.array_split(row, 4, axis=1):
