@@ -194,7 +194,7 @@ def contrast(text, image, value):
 @pytest.mark.parametrize(
     ('images_of_each_class', 'share_right'),
     [
-        *(([100] * 10, share) for share in (1, 0.988, 0.86, 0.65, 0.5)),
+        *(([100] * 10, share) for share in (1, 0.988, 0.86, 0.64, 0.61, 0.58, 0.5)),
         *(([2500, 2500], share) for share in (0.97, 0.5)),
         ([1000, 300, 120], 0.9),
         ([40] * 26, 0.9),
@@ -206,8 +206,7 @@ def test_all_numbers_in_the_confusion_matrix_can_be_read(tiny, images_of_each_cl
     random = np.random.default_rng(1)
     wrong = random.choice(len(cls), round((1 - share_right) * len(cls)), replace=False)
     cls_pred = cls.copy()
-    cls_pred[wrong] += random.integers(1, tiny.num_classes, len(wrong))
-    cls_pred %= tiny.num_classes
+    cls_pred[wrong] = (cls[wrong] + 1) % tiny.num_classes
     tiny.data.test.cls = cls
     tiny.plot_confusion_matrix(cls_pred=cls_pred)
     (ax,) = pictures()

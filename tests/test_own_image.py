@@ -145,7 +145,7 @@ def test_digits_are_read_for_images_of_other_sizes(loaded, tmp_path, img_size):
     run_cell(nb, 'dimensions-code', replace_text(CODE['dimensions-code'], '28', str(img_size)))
     run_cell(nb, 'model', tiny_model())
     run_cell(nb, 'compile', replace_text(CODE['compile'], '1e-4', '1e-2'))
-    nb.optimize(500)
+    nb.optimize(1500)
     run_cell(nb, 'exercise-13', reading()[0])
     inputs = nb.data.test.images[:100]
     assert share_read(nb, KINDS['black on white'], tmp_path / 'digit', small_images, inputs) >= 0.9
