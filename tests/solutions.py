@@ -1,42 +1,67 @@
 """The notebook's cells, edited as the exercises' solutions say."""
 
-from tests.lesson import CODE, code_blocks, insert_below, replace_lines, replace_text
+import re
+
+from tests.lesson import CODE, TEXT, code_blocks, insert_below, replace_lines, replace_text
+
+MODEL = CODE['model']
 
 
-def solutions():
+def solved_models():
     """Return the model's cell as the exercises' solutions edit it, by the names of the networks."""
-    model = CODE['model']
     (sigmoid,) = code_blocks('exercise-1')
     (sigmoid_fc1,) = code_blocks('exercise-2')
     _, l2_defaults, l2_last, l2_fc1 = code_blocks('exercise-3')
     reshaped_input, reshape_data = code_blocks('exercise-4')
-    dropout = code_blocks('exercise-5')[0]
+    dropout, _ = code_blocks('exercise-5')
     (strides,) = code_blocks('exercise-6')
     (filters,) = code_blocks('exercise-7')
     (convolution,) = code_blocks('exercise-8')
     (simplest,) = code_blocks('exercise-9')
     conv1, conv2 = filters.split('\n')
-    other_filters = replace_lines(replace_lines(model, conv1, 'layer_conv1'), conv2, 'layer_conv2')
+    other_filters = replace_lines(replace_lines(MODEL, conv1, 'layer_conv1'), conv2, 'layer_conv2')
+    reshaped = replace_lines(MODEL, reshaped_input, 'Input', 'Reshape')
+    flatten = '        layers.Flatten(),'
     return {
-        'sigmoid': replace_lines(model, sigmoid, 'defaults ='),
-        'sigmoid in fc1': replace_lines(model, sigmoid_fc1, 'layer_fc1'),
-        'L2': replace_lines(replace_lines(model, l2_defaults, 'defaults ='), l2_last, 'layer_fc2'),
-        'L2 in fc1': replace_lines(model, l2_fc1, 'layer_fc1'),
-        'reshape outside': f'{reshape_data}\n'
-        + replace_lines(model, reshaped_input, 'Input', 'Reshape'),
-        'dropout': insert_below(model, dropout, 'layer_fc1'),
-        'strides': replace_lines(
-            model, f'{strides}\n        layers.Flatten(),', 'layer_conv1', 'Flatten'
-        ),
+        'sigmoid': replace_lines(MODEL, sigmoid, 'defaults ='),
+        'sigmoid in fc1': replace_lines(MODEL, sigmoid_fc1, 'layer_fc1'),
+        'L2': replace_lines(replace_lines(MODEL, l2_defaults, 'defaults ='), l2_last, 'layer_fc2'),
+        'L2 in fc1': replace_lines(MODEL, l2_fc1, 'layer_fc1'),
+        'reshape outside': f'{reshape_data}\n{reshaped}',
+        'dropout': insert_below(MODEL, dropout, 'layer_fc1'),
+        'strides': replace_lines(MODEL, f'{strides}\n{flatten}', 'layer_conv1', 'Flatten'),
         '3×3 filters, 32 and 72': other_filters,
-        'one more convolution': insert_below(model, convolution, 'layer_conv2'),
-        '8 and 16 filters, no fc1': replace_lines(model, simplest, 'layer_conv1', 'layer_fc1'),
+        'one more convolution': insert_below(MODEL, convolution, 'layer_conv2'),
+        '8 and 16 filters, no fc1': replace_lines(MODEL, simplest, 'layer_conv1', 'layer_fc1'),
+        'shifted at random': insert_below(MODEL, random_shifts(), 'Reshape'),
     }
 
 
-def workers_solution():
+def random_shifts():
+    """Return the layer that shifts the training images, which stands in exercise 13's text."""
+    (layer,) = re.findall(r'`(layers\.RandomTranslation\([^`]+)`', TEXT['exercise-13'])
+    return f'        {" ".join(layer.split())},'
+
+
+def few_images():
+    """Return exercise 3's code that leaves 1,000 training images."""
+    return code_blocks('exercise-3')[0]
+
+
+def measuring(num_iterations):
+    """Return the code that trains the model anew with three seeds, for so many iterations."""
+    (block,) = code_blocks('exercises')
+    return replace_text(block, 'num_iterations=1000', f'num_iterations={num_iterations}')
+
+
+def reading():
+    """Return the code that defines `read_digit`, and the code that calls it."""
+    return code_blocks('exercise-13')
+
+
+def cells_for_workers():
     """Return exercise 14's edits for several machines: the sources of cells by their ids."""
-    strategy, seed, step = code_blocks('exercise-14')[:3]
+    strategy, seed, step, _ = code_blocks('exercise-14')
     return {
         'imports-code': replace_lines(CODE['imports-code'], strategy, 'clear_output()'),
         'seed-code': replace_lines(CODE['seed-code'], seed, 'set_random_seed('),
@@ -45,9 +70,9 @@ def workers_solution():
     }
 
 
-def gpus_solution():
+def cells_for_gpus():
     """Return exercise 14's edits for one machine, with two halves of a CPU as its two GPUs."""
-    edits = workers_solution()
+    edits = cells_for_workers()
     del edits['seed-code']
     strategy = replace_text(
         edits['imports-code'],

@@ -1,10 +1,13 @@
-"""Two workers train with copies of the notebook that are edited as exercise 14's solution says."""
+"""Exercise 14: several machines or GPUs train one network, as its solution edits the notebook."""
+
+import json
+import re
 
 import numpy as np
 import pytest
 
-from tests.lesson import CODE, short_training
-from tests.solutions import workers_solution
+from tests.lesson import CODE, TEXT, in_new_process, run_cells, short_training, tiny_model
+from tests.solutions import cells_for_gpus, cells_for_workers
 from tests.workers import script, start
 
 ITERATIONS, BATCH = 16, 64
@@ -38,7 +41,7 @@ def saving(edits, file):
 def worker_script(file):
     """Return the script of a worker, which notes the numbers of the images that it draws."""
     noting = {'batches-code': CODE['batches-code'] + NOTE_NUMBERS}
-    return saving(workers_solution() | noting, file)
+    return saving(cells_for_workers() | noting, file)
 
 
 def single_script(file, worker_files):
@@ -61,12 +64,13 @@ def machines(tmp_path_factory):
     files = [str(folder / f'{name}.npz') for name in ('first', 'second', 'single')]
     first, second = (worker_script(file) for file in files[:2])
     # The first worker's next step needs the second, which dies when both have saved.
-    printed = start(first + 'optimize(1_000_000)', second + 'optimize(1)\nos.kill(os.getpid(), 9)')
-    printed += start(single_script(files[2], files[:2]))
-    print(*printed, sep='\n')
-    return [np.load(file) for file in files], printed
+    outputs = start(first + 'optimize(1_000_000)', second + 'optimize(1)\nos.kill(os.getpid(), 9)')
+    outputs += start(single_script(files[2], files[:2]))
+    print(*outputs, sep='\n')
+    return [np.load(file) for file in files], outputs
 
 
+@pytest.mark.slow
 def test_both_workers_end_with_the_same_weights_from_different_batches(machines):
     first, second, _ = machines[0]
     assert len(first['drawn']) == len(second['drawn']) == ITERATIONS * BATCH
@@ -75,6 +79,7 @@ def test_both_workers_end_with_the_same_weights_from_different_batches(machines)
         assert np.array_equal(first[name], second[name])
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_one_machine_that_gets_both_batches_as_one(machines):
     first, _, single = machines[0]
     assert len(single['drawn']) == 2 * ITERATIONS * BATCH
@@ -82,11 +87,34 @@ def test_the_weights_are_those_of_one_machine_that_gets_both_batches_as_one(mach
         np.testing.assert_allclose(first[name], single[name], rtol=0, atol=1e-4)
 
 
-def test_both_workers_print_their_progress(machines):
-    for printed in machines[1][:2]:
-        assert printed.count('Optimization Iteration:      1, Training Accuracy:') == 1
-        assert printed.count('Accuracy on Test-Set:') == 5
-
-
-def test_a_killed_worker_stops_the_other_with_an_error(machines):
+@pytest.mark.slow
+def test_both_workers_print_their_progress_and_stop_with_an_error_when_one_is_killed(machines):
+    for output in machines[1][:2]:
+        assert output.count('Optimization Iteration:      1, Training Accuracy:') == 1
+        assert output.count('Accuracy on Test-Set:') == 5
     assert 'UnavailableError' in machines[1][0]
+
+
+def first_iterations(edits):
+    """Return what five iterations make of a tiny model, and how many devices took part."""
+    nb = run_cells(until='example-errors-code', edits={**edits, 'model': tiny_model()})
+    nb.optimize(5)
+    devices = nb.tf.distribute.get_strategy().num_replicas_in_sync
+    return [weight.tolist() for weight in nb.model.get_weights()], devices
+
+
+@pytest.mark.slow
+def test_several_gpus_give_the_same_weights_as_one():
+    """The devices have to be set before TensorFlow begins, so this takes another process."""
+    divided, devices = in_new_process(first_iterations, cells_for_gpus())
+    plain, _ = first_iterations({})
+    assert devices == 2
+    for weight, expected in zip(divided, plain, strict=True):
+        assert np.allclose(weight, expected, atol=5e-6)
+
+
+def test_the_configuration_in_the_text_is_that_of_the_first_of_two_workers():
+    (config,) = re.findall("TF_CONFIG='(.+)'", TEXT['exercise-14'])
+    config = json.loads(config)
+    assert len(config['cluster']['worker']) == 2
+    assert config['task'] == {'type': 'worker', 'index': 0}

@@ -27,8 +27,6 @@ from scipy import stats
 
 from tests.lesson import (
     CODE,
-    code_blocks,
-    insert_below,
     replace_text,
     run_cell,
     run_cells,
@@ -42,16 +40,15 @@ from tests.measurements.tables import (
     time_ratios,
     write,
 )
-from tests.solutions import solutions
+from tests.solutions import few_images, reading, solved_models
 
 FONTS = [
     *('DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique', 'DejaVuSansMono'),
     *('DejaVuSansMono-Bold', 'DejaVuSerif', 'DejaVuSerif-Bold', 'DejaVuSerif-Italic'),
     'STIXGeneral',
 ]
-TRANSLATION = "        layers.RandomTranslation(0.15, 0.15, fill_mode='constant'),"
 OURS = CODE['model']
-SOLUTIONS = solutions()
+SOLUTIONS = solved_models()
 SIMPLEST = SOLUTIONS['8 and 16 filters, no fc1']
 FAST = replace_text(CODE['compile'], 'learning_rate=1e-4', 'learning_rate=1e-3')
 
@@ -166,11 +163,10 @@ def measure_networks(nb, seeds=(1, 2, 3), checkpoints=(100, 1000, 10_000)):
 def measure_few(nb, seeds=(1, 2, 3), iterations=2000):
     """Yield accuracies after a training on few images: on these, and on the validation set."""
     everything = copy.copy(nb.data.train)
-    few_images = code_blocks('exercise-3')[0]
     for name, edits in FEW.items():
         for seed in seeds:
             nb.data.train = copy.copy(everything)
-            run_cell(nb, 'exercise-3', few_images)
+            run_cell(nb, 'exercise-3', few_images())
             build(nb, edits, seed)
             train_until(nb, iterations)
             for part in ['train', 'validation']:
@@ -276,7 +272,7 @@ def resized(nb, file):
 
 def measure_printed(nb):
     """Yield how many of the printed digits the model gets right, by what is done to them."""
-    run_cell(nb, 'exercise-13', code_blocks('exercise-13')[0])
+    run_cell(nb, 'exercise-13', reading()[0])
     with TemporaryDirectory() as folder:
         files, digits = draw_digits(folder)
         plain = np.concatenate([resized(nb, file) for file in files])
@@ -292,7 +288,7 @@ def measure_printed(nb):
 def measure_digits(nb, seeds=(1, 2, 3), iterations=1000):
     """Yield what our network, and one that trains on moved images, make of unlike images."""
     images, cls = nb.data.validation.images, nb.data.validation.cls
-    moved = {'model': insert_below(OURS, TRANSLATION, 'Reshape')}
+    moved = {'model': SOLUTIONS['shifted at random']}
     for name, edits in [('ours', {}), ('RandomTranslation', moved)]:
         for seed in seeds:
             build(nb, edits, seed)

@@ -18,7 +18,7 @@ import numpy as np
 
 from tests.lesson import code_blocks
 from tests.measurements.tables import grouped, print_table, write
-from tests.solutions import workers_solution
+from tests.solutions import cells_for_workers
 from tests.workers import script, start
 
 BATCHES = [64, 512]  # images
@@ -45,7 +45,7 @@ def scripts(num_workers, images):
     """Return the scripts of one worker, unedited, or of several, edited as the solution says."""
     edits, step = None, 'step = tf.function(train_step)'
     if num_workers > 1:
-        edits, step = workers_solution(), dedent(code_blocks('exercise-14')[2])
+        edits, step = cells_for_workers(), dedent(code_blocks('exercise-14')[2])
     code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES, images=images)
     cores = sorted(os.sched_getaffinity(0))
     return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
