@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.lesson import NOTEBOOK, ROOT, environment, shortened
+
+pytestmark = pytest.mark.slow
 
 RED = '[data-mime-type="application/vnd.jupyter.stderr"]'  # Errors are marked so, too.
 LONGEST = 'performance-10000-optimize'
@@ -82,20 +85,30 @@ def wait_for_address(server, runtime):
     raise ChildProcessError(f'The server has ended with {server.returncode}')
 
 
+def open_browser(playwright):
+    """Start the system's Chromium or playwright's own; without one, skip, or fail under CI."""
+    chromium = shutil.which('chromium') or shutil.which('chromium-browser')
+    chromium = chromium or playwright.chromium.executable_path
+    if not Path(chromium).exists() and not os.environ.get('CI'):
+        pytest.skip('There is no Chromium: python -m playwright install chromium')
+    return playwright.chromium.launch(executable_path=chromium)
+
+
 @pytest.fixture(scope='module', params=['jupyterlab', 'notebook'])
 def page(request, tmp_path_factory):
-    """Open a shortened copy of the notebook and run all cells; skip without Chromium."""
-    chromium = shutil.which('chromium') or shutil.which('chromium-browser')
-    if not chromium and not os.environ.get('CI'):
-        pytest.skip('There is no Chromium: apt-get install chromium')
-    folder = tmp_path_factory.mktemp(request.param)
+    """Open a shortened copy of the notebook and run all cells."""
+    folder = tmp_path_factory.mktemp(request.param) / 'Übung 1'
     prepare_folder(folder)
     options = ['--notebook-dir=.', '--allow-root', '--no-browser', '--ip=127.0.0.1', '--port=0']
     command = [sys.executable, '-m', request.param, *options, NOTEBOOK.relative_to(ROOT)]
     env = environment(folder, JUPYTER_RUNTIME_DIR=str(folder / 'runtime'))
-    with sync_playwright() as playwright, subprocess.Popen(command, cwd=folder, env=env) as server:
+    with (
+        sync_playwright() as playwright,
+        open_browser(playwright) as browser,
+        subprocess.Popen(command, cwd=folder, env=env) as server,
+    ):
         try:
-            page = playwright.chromium.launch(executable_path=chromium).new_page()
+            page = browser.new_page()
             page.set_default_timeout(PAGE)
             page.goto(wait_for_address(server, folder / 'runtime'))
             expect(page.locator('.jp-Notebook .jp-Cell')).to_have_count(len(IDS), timeout=PAGE)
