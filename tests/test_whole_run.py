@@ -12,32 +12,33 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from tests.lesson import BOOK, CODE, ROOT, environment, replace_text, shortened
+from tests.measurements.outputs import merged
 from tests.measurements.tables import grouped
 
 RESULT = ROOT / 'result.ipynb'
 TEST_IMAGES_OF_CLASSES = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 # Cells whose numbers depend on neither chance nor the machine.
-CERTAIN = ['load-split-code', 'load-labels-code', 'inputs-x', 'inputs-true-code']
-CERTAIN_PICTURES = ['flowchart-code', 'plot-few-code', 'output-image-code']
+CERTAIN = [
+    'load-split-code',
+    'load-labels-code',
+    'inputs-x',
+    'inputs-true-code',
+    'keras-summary-code',
+]
 
 
 def shown(book):
-    """Return what the code cells of a notebook show, by their ids.
-
-    It is a list of pairs: a kind, and a text or a picture in base64.
-    """
+    """Return what code cells show, by ids: pairs of a kind and a text, or a picture in base64."""
     cells = {cell.id: [] for cell in book.cells if cell.cell_type == 'code'}
     for cell in book.cells:
-        for output in cell.get('outputs', []):
-            pairs = cells[cell.id]
-            if output.output_type == 'stream' and pairs and pairs[-1][0] == output.name:
-                pairs[-1] = (output.name, pairs[-1][1] + output.text)
-            elif output.output_type == 'stream':
-                pairs.append((output.name, output.text))
+        for output in merged(cell.get('outputs', [])):
+            if output.output_type == 'stream':
+                pair = output.name, output.text
             elif 'image/png' in output.data:
-                pairs.append(('picture', output.data['image/png']))
+                pair = 'picture', output.data['image/png']
             else:
-                pairs.append(('text', output.data['text/plain']))
+                pair = 'text', output.data['text/plain']
+            cells[cell.id].append(pair)
     return cells
 
 
@@ -61,24 +62,16 @@ def printed(result):
     return ''.join(text for pairs in result.values() for kind, text in pairs if kind == 'stdout')
 
 
-def kinds(pairs):
-    """Return the kinds of what a cell shows."""
-    return [kind for kind, _ in pairs]
-
-
 def comparable(cells):
-    """Return what the cells show without pictures, with # for numbers and truth values, no spaces.
-
-    What neither chance nor the machine changes stays as it is.
-    """
-    number = r'-?\d[\d.,:]*(e[-+]\d+|rc\d+)?%?|True|False|\s'
-    return {
-        cell_id: [
-            text if cell_id in CERTAIN else kind if kind == 'picture' else re.sub(number, '#', text)
-            for kind, text in pairs
-        ]
-        for cell_id, pairs in cells.items()
-    }
+    """Return what the cells show, without spaces, and with # for numbers and for truth values."""
+    number = r'-?\d[\d.,:]*(e[-+]\d+|rc\d+)?%?|True|False'
+    result = {}
+    for cell_id, pairs in cells.items():
+        texts = ['picture' if kind == 'picture' else text for kind, text in pairs]
+        if cell_id not in CERTAIN:
+            texts = [''.join(re.sub(number, '#', text).split()) for text in texts]
+        result[cell_id] = texts
+    return result
 
 
 def test_all_cells_show_what_is_stored_but_for_numbers_and_nothing_on_stderr(result):
@@ -86,14 +79,17 @@ def test_all_cells_show_what_is_stored_but_for_numbers_and_nothing_on_stderr(res
     assert 'stderr' not in [kind for pairs in result.values() for kind, _ in pairs]
 
 
-@pytest.mark.parametrize('cell_id', CERTAIN_PICTURES)
+def small_gray(pairs):
+    """Return the gray values of a cell's only picture, made small, in one row."""
+    ((_, picture),) = pairs
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert('L')
+    return np.array(image.resize((80, 80)), dtype=float).ravel()
+
+
+@pytest.mark.parametrize('cell_id', ['flowchart-code', 'plot-few-code', 'output-image-code'])
 def test_pictures_of_certain_content_look_like_the_stored_ones(result, cell_id):
-    small = []
-    for pairs in (STORED[cell_id], result[cell_id]):
-        ((_, picture),) = pairs
-        image = Image.open(io.BytesIO(base64.b64decode(picture))).convert('L')
-        small.append(np.array(image.resize((80, 80)), dtype=float).ravel())
-    assert np.corrcoef(*small)[0, 1] > 0.9
+    pictures = small_gray(STORED[cell_id]), small_gray(result[cell_id])
+    assert np.corrcoef(*pictures)[0, 1] > 0.9
 
 
 def test_accuracy_follows_the_measured_curve(printed):
@@ -117,17 +113,16 @@ def test_the_confusion_matrix_counts_true_classes_in_rows(printed):
     assert matrix.trace() == int(re.findall(r'\((\d+) / 10000\)', printed)[-1])
 
 
-def run_short(folder, home, data_url):
-    """Run the notebook in a folder with few iterations; return what the cells show.
+def run_short(folder, home, url):
+    """Return what the cells show, run in a folder with few iterations and data from a URL.
 
-    Pictures have to be seen below the cells also where the environment says otherwise.
+    Pictures and Keras have to be the notebook's, whatever the user's environment says.
     """
     address = "'https://storage.googleapis.com/cvdf-datasets/mnist/'"
-    book = shortened(
-        {'load-read-code': replace_text(CODE['load-read-code'], address, repr(data_url))}
-    )
+    source = replace_text(CODE['load-read-code'], address, repr(url))
+    book = shortened({'load-read-code': source})
     client = NotebookClient(book, timeout=900, resources={'metadata': {'path': str(folder)}})
-    client.execute(env=environment(home, MPLBACKEND='agg'))
+    client.execute(env=environment(home, MPLBACKEND='agg', KERAS_BACKEND='jax'))
     return shown(book)
 
 
@@ -138,13 +133,12 @@ def test_the_notebook_alone_in_a_folder_downloads_its_data_and_runs_to_the_end(t
     mnist = ROOT / 'data/MNIST'
     cells = run_short(folder, tmp_path, f'{mnist.as_uri()}/')
     assert cells['flowchart-code'] == []
-    assert kinds(cells['output-conv2-code']) == ['picture']
-    written = {path.name: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
-    assert written == {path.name: path.read_bytes() for path in mnist.glob('*.gz')}
+    assert comparable(cells)['output-conv2-code'] == ['picture']
+    written = {p.relative_to(folder): p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+    assert written == {p.relative_to(ROOT): p.read_bytes() for p in mnist.glob('*.gz')}
 
 
 @pytest.mark.slow
 def test_the_notebook_finds_data_and_flowchart_from_the_repository_as_folder(tmp_path):
-    cells = run_short(ROOT, tmp_path, 'file:///nowhere/')
-    assert kinds(cells['flowchart-code']) == ['picture']
-    assert kinds(cells['output-conv2-code']) == ['picture']
+    cells = comparable(run_short(ROOT, tmp_path, 'file:///nowhere/'))
+    assert cells['flowchart-code'] == cells['output-conv2-code'] == ['picture']
