@@ -75,7 +75,8 @@ def comparable(cells):
 
 
 def test_all_cells_show_what_is_stored_but_for_numbers_and_nothing_on_stderr(result):
-    assert comparable(result) == comparable(STORED)
+    stored, new = comparable(STORED), comparable(result)
+    assert {cell_id: new[cell_id] for cell_id in CODE if new[cell_id] != stored[cell_id]} == {}
     assert 'stderr' not in [kind for pairs in result.values() for kind, _ in pairs]
 
 
