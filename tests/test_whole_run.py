@@ -64,7 +64,7 @@ def printed(result):
 
 def comparable(cells):
     """Return what the cells show, without spaces, and with # for numbers and for truth values."""
-    number = r'-?\d[\d.,:]*(e[-+]\d+|rc\d+)?%?|True|False'
+    number = r'-?\d[\d.,:]*(e[-+]\d+|-?rc\d+)?%?|True|False'
     result = {}
     for cell_id, pairs in cells.items():
         texts = ['picture' if kind == 'picture' else text for kind, text in pairs]
