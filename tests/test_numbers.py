@@ -21,7 +21,7 @@ from tests.measurements.tables import (
 
 README = (ROOT / 'README.md').read_text('utf-8')
 # Sizes, years and lengths of a training, which nobody has measured.
-GIVEN = '70,000 55,000 10,000 2,000 1,000 1000 100 101 900 2014 2016 1e-4 128 255 512 576 784 1764'
+GIVEN = '70,000 55,000 10,000 2,000 1,000 1000 100 101 900 2014 2016 2026 128 255 512 576 784 1764'
 GIVEN = {*GIVEN.split(), '99%'}
 # The rows of the tables in exercises 7 and 8: the networks as the measurements call them.
 EXERCISE_7 = ['ours', '3×3 filters', '8 and 18 filters', '32 neurons', '3×3 filters, 32 and 72']
@@ -80,17 +80,14 @@ def accuracies(network, iterations=1000):
     return grouped('networks', 'accuracy', 'network', 'iterations')[network, str(iterations)]
 
 
-def spread(values, decimals=None):
+def spread(values):
     """Return a mean and a deviation as the two numbers that a text has."""
-    if decimals:
-        mean, deviation = np.mean(values), np.std(values, ddof=1)
-        return [f'{mean:.{decimals}f}', f'{deviation:.{decimals}f}%']
     return f'{mean_and_deviation(values)}%'.split(' ± ')
 
 
-def network(name, iterations=1000, decimals=None):
+def network(name, iterations=1000):
     """Return the mean and the deviation of a network's accuracies."""
-    return spread(accuracies(name, iterations), decimals)
+    return spread(accuracies(name, iterations))
 
 
 def few(name):
@@ -147,17 +144,24 @@ def figures():
     y_pred = probabilities()
     error_rates = {n: 1 - right(n) / 10_000 for n in [100, 1000, 10_000]}
     matrix = stored_matrix()
-    errors = matrix.sum(axis=1) - matrix.diagonal()
     batches = training_errors()
     last_twenty = np.mean([batches[i] for i in range(8001, 10_000, 100)])
     correlations = grouped('correlations', 'correlation', 'network', 'layer')
     rates = {name: np.mean(accuracies(name)) for name in ['ours', 'learning rate 1e-3']}
     default = np.mean(accuracies("ours, Glorot's initialization"))
     differences, low, high = strides()
-    certainties = re.findall(r'certainty (\d+%)', printed('place-code'))
-    (first_deviation,) = re.findall(r'conv1/kernel .* ([\d.]+)\n', printed('run-variables'))
+    certainties = re.findall(r'certainty (\d+%)', printed('place-all-code'))
     ours = network('ours')
-    # What is read from pictures stands here as it is: 55%, 93% and 98%.
+    filters = [
+        accuracies(name, iterations)
+        for name in ['ours', 'both convolutions frozen', 'no convolutions']
+        for iterations in [1000, 10_000]
+    ]
+    filter_means = np.mean(filters, axis=1)
+    largest_deviation = np.std(filters, axis=1, ddof=1).max()
+    hand_built = stats.truncnorm.std(-2, 2, scale=0.05)
+    deviations = re.findall(r'kernel .* ([\d.]+)\n', printed('run-variables'))
+    # What is read from pictures stands here as it is: 56%, 93% and 98%.
     return {
         'direct-graph-seen': ['0.1', by_hand],
         'model-seen': [f'{100 - rates["ours"]:.1f}%', f'{100 - default:.1f}%'],
@@ -171,17 +175,18 @@ def figures():
         'optimizer': ['0.0001'],
         'performance': [in_keras, by_hand],
         'performance-cls': [
-            f'{y_pred[3, 0]:.2f}',
-            f'{y_pred[3, 0]:.2f}',
+            f'{y_pred[3, 0]:.3f}',
+            f'{y_pred[3, 0]:.3f}',
             f'{-np.log(y_pred[3, 0]):.1f}',
-            '0.10',
+            '0.1',
             f'{np.log(10):.1f}',
-            f'{y_pred[4, 4]:.2f}',
+            f'{y_pred[4, 4]:.3f}',
             f'{np.log(10) + np.log(y_pred[4, 4]):.1f}',
             gradient,
         ],
+        'accuracy': [f'{round(10_000 * 28 * 28 * 16 * 4 / 1e6, -2):.0f}'],
         'run': [f'{np.sqrt(2 / 25):.2f}'],
-        'run-variables-seen': [first_deviation, f'{16 * 25}'],
+        'run-variables-seen': [deviations[0], f'{16 * 25}', f'{hand_built:.3f}'],
         'performance-0-test-seen': [f'{matrix[4].sum()}'],
         'performance-1-test-seen': [
             f'{1 - batches[1]:.1%}',
@@ -192,15 +197,13 @@ def figures():
         'performance-100-test-seen': [
             f'{right(1) / 10_000:.0%}',
             f'{right(100) / 10_000:.0%}',
-            '55%',
+            '56%',
         ],
         'performance-1000': [f'{900 * 64:,}'],
-        'performance-1000-test-seen': ['55%', '93%'],
+        'performance-1000-test-seen': ['56%', '93%'],
         'performance-10000-test-seen': [
             f'{right(10_000) / 10_000:.1%}',
             f'{200 * np.sqrt(error_rates[10_000] / 10_000):.1f}',
-            f'{errors[8]}',
-            f'{errors[9]}',
             '98%',
         ],
         'curve': ['100%'],
@@ -208,25 +211,25 @@ def figures():
             f'{error_rates[100]:.0%}',
             f'{error_rates[1000]:.1%}',
             f'{error_rates[10_000]:.1%}',
+            f'{error_rates[1000] / error_rates[100]:.0%}',
+            f'{error_rates[10_000] / error_rates[1000]:.0%}',
             f'{rates["learning rate 1e-3"]:.1f}%',
             f'{rates["ours"]:.1f}%',
             f'{1 / 64:.1%}',
-            f'{2 / 64:.1%}',
             f'{last_twenty:.1%}',
             f'{error_rates[10_000]:.1%}',
         ],
         'weights-change-seen': [
             *re.findall(r'[\d.]+', printed('weights-change-code')),
-            *network('ours', 1000, 2),
-            *network('ours', 10_000, 2),
-            *network('both convolutions frozen', 1000, 2),
-            *network('both convolutions frozen', 10_000, 2),
-            *network('no convolutions', 1000, 2),
-            *network('no convolutions', 10_000, 2),
+            f'{largest_deviation:.2f}',
+            *(f'{mean:.1f}%' for mean in filter_means),
         ],
         'weights-conv2-1': [
             *re.findall(r'[\d.]+', printed('weights-conv2-code')),
-            f'{np.mean(correlations["learning rate 1e-3", "layer_conv2"]):.2f}',
+            *(
+                f'{np.mean(correlations[name, "layer_conv2"]):.2f}'
+                for name in ['learning rate 1e-3', 'ours']
+            ),
         ],
         'place-seen': [certainties[2]],
         'conclusion': [f'{right(10_000) / 10_000:.1%}'],
@@ -260,7 +263,7 @@ def figures():
             f'{time_ratio("strides"):.0%}',
         ],
         'exercise-7': ['1.00', *(n for name in EXERCISE_7 for n in table_row(name))],
-        'exercise-8': ['3136', *(n for name in EXERCISE_8 for n in table_row(name))],
+        'exercise-8': [*(n for name in EXERCISE_8 for n in table_row(name)), '3136'],
         'exercise-9': [
             '98%',
             '97%',
@@ -272,6 +275,7 @@ def figures():
             parameters('4 and 8 filters, no fc1'),
             *network('4 and 8 filters, no fc1', 10_000),
         ],
+        'exercise-10': ['0.03', *(f'{float(number):.2f}' for number in deviations[:2])],
         'exercise-12': ['98%'],
         'exercise-13': [
             '90',
@@ -282,6 +286,7 @@ def figures():
             *spread(digits('moved by four pixels', 'RandomTranslation')),
             *spread(digits('moved by four pixels')),
             *spread(digits('as they are', 'RandomTranslation')),
+            *spread(digits('as they are')),
         ],
         'exercise-14': [machines('64'), machines('512')],
     }
@@ -317,9 +322,8 @@ def test_the_gradient_predicts_the_change_as_well_as_the_text_says():
 
 
 def test_the_hand_built_network_has_smaller_weights_in_all_layers_but_one():
-    by_hand = stats.truncnorm.std(-2, 2, scale=0.05)
     deviations = re.findall(r'kernel .* ([\d.]+)\n', printed('run-variables'))
-    assert [float(number) > by_hand for number in deviations] == [True, True, False, True]
+    assert [float(number) > 0.044 for number in deviations] == [True, True, False, True]
 
 
 def test_random_filters_halve_the_errors_and_trained_ones_remove_a_third_of_the_rest():
