@@ -144,6 +144,7 @@ def figures():
     y_pred = probabilities()
     error_rates = {n: 1 - right(n) / 10_000 for n in [100, 1000, 10_000]}
     matrix = stored_matrix()
+    errors = matrix.sum(axis=1) - matrix.diagonal()
     batches = training_errors()
     last_twenty = np.mean([batches[i] for i in range(8001, 10_000, 100)])
     correlations = grouped('correlations', 'correlation', 'network', 'layer')
@@ -158,10 +159,10 @@ def figures():
         for iterations in [1000, 10_000]
     ]
     filter_means = np.mean(filters, axis=1)
-    largest_deviation = np.std(filters, axis=1, ddof=1).max()
+    largest_deviations = np.std(filters, axis=1, ddof=1).reshape(3, 2).max(axis=0)
     hand_built = stats.truncnorm.std(-2, 2, scale=0.05)
     deviations = re.findall(r'kernel .* ([\d.]+)\n', printed('run-variables'))
-    # What is read from pictures stands here as it is: 56%, 93% and 98%.
+    # What is read from pictures stands here as it is: 55%, 93% and 98%.
     return {
         'direct-graph-seen': ['0.1', by_hand],
         'model-seen': [f'{100 - rates["ours"]:.1f}%', f'{100 - default:.1f}%'],
@@ -197,13 +198,15 @@ def figures():
         'performance-100-test-seen': [
             f'{right(1) / 10_000:.0%}',
             f'{right(100) / 10_000:.0%}',
-            '56%',
+            '55%',
         ],
         'performance-1000': [f'{900 * 64:,}'],
-        'performance-1000-test-seen': ['56%', '93%'],
+        'performance-1000-test-seen': ['93%'],
         'performance-10000-test-seen': [
             f'{right(10_000) / 10_000:.1%}',
             f'{200 * np.sqrt(error_rates[10_000] / 10_000):.1f}',
+            f'{errors[8]}',
+            f'{errors[9]}',
             '98%',
         ],
         'curve': ['100%'],
@@ -211,8 +214,6 @@ def figures():
             f'{error_rates[100]:.0%}',
             f'{error_rates[1000]:.1%}',
             f'{error_rates[10_000]:.1%}',
-            f'{error_rates[1000] / error_rates[100]:.0%}',
-            f'{error_rates[10_000] / error_rates[1000]:.0%}',
             f'{rates["learning rate 1e-3"]:.1f}%',
             f'{rates["ours"]:.1f}%',
             f'{1 / 64:.1%}',
@@ -221,14 +222,14 @@ def figures():
         ],
         'weights-change-seen': [
             *re.findall(r'[\d.]+', printed('weights-change-code')),
-            f'{largest_deviation:.2f}',
+            *(f'{deviation:.2f}' for deviation in largest_deviations),
             *(f'{mean:.1f}%' for mean in filter_means),
         ],
         'weights-conv2-1': [
             *re.findall(r'[\d.]+', printed('weights-conv2-code')),
             *(
                 f'{np.mean(correlations[name, "layer_conv2"]):.2f}'
-                for name in ['learning rate 1e-3', 'ours']
+                for name in ['ours', 'learning rate 1e-3']
             ),
         ],
         'place-seen': [certainties[2]],
@@ -312,6 +313,13 @@ def test_the_stored_accuracies_and_the_confusion_matrix_belong_together():
         accuracy = f'Accuracy on Test-Set: {right(iterations) / 10_000:.1%} ('
         assert printed(f'performance-{iterations}-test').startswith(accuracy)
     assert stored_matrix().sum() == 10_000 and stored_matrix().trace() == right(10_000)
+
+
+def test_ten_times_the_training_removes_seven_errors_in_ten():
+    wrong = [10_000 - right(iterations) for iterations in [100, 1000, 10_000]]
+    assert [round(10 * (1 - rate)) for rate in np.divide(wrong[1:], wrong[:-1])] == [7, 7]
+    errors = stored_matrix() - np.diag(stored_matrix().diagonal())
+    assert np.argmax(errors) == 94  # A 9 that is read as a 4
 
 
 def test_the_gradient_predicts_the_change_as_well_as_the_text_says():
