@@ -97,6 +97,7 @@ def test_errors_and_matrix_are_drawn_if_wanted_for_the_models_own_predictions(ti
     tiny.optimize(30)
     y_pred, cls = tiny.model(tiny.data.test.images).numpy(), tiny.data.test.cls
     predicted = np.argmax(y_pred, axis=1)
+    plt.close('all')
     tiny.print_test_accuracy()
     assert not plt.get_fignums()
     tiny.print_test_accuracy(show_example_errors=True)
@@ -114,6 +115,7 @@ def test_errors_and_matrix_are_drawn_if_wanted_for_the_models_own_predictions(ti
 def test_no_errors_and_one_error_are_drawn_too(tiny, errors):
     tiny.data.test.cls = tiny.predict_cls(tiny.data.test.images)
     tiny.data.test.cls[7:8] = (tiny.data.test.cls[7:8] + errors) % 10
+    plt.close('all')
     tiny.print_test_accuracy(show_example_errors=True, show_confusion_matrix=True)
     assert len(plt.get_fignums()) == 1 + errors
     assert np.sum(shown(pictures()[0]) * (1 - np.eye(10))) == errors
