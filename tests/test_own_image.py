@@ -47,11 +47,12 @@ def page(mask, ink=0, paper=255):
 
 
 def shaded(picture):
-    """Return a picture in a shadow that grows to the lower right, with some noise."""
+    """Return a picture in color, in a shadow that grows to the lower right, with some noise."""
     width, height = picture.size
     light = np.linspace(1, 0.5, width) * np.linspace(1, 0.85, height)[:, np.newaxis]
     noise = np.random.default_rng(1).normal(0, 3, light.shape)
-    return Image.fromarray(np.uint8(np.clip(np.array(picture) * light + noise, 0, 255)))
+    dark = np.uint8(np.clip(np.array(picture) * light + noise, 0, 255))
+    return Image.fromarray(dark).convert('RGB')
 
 
 def photo(image):
