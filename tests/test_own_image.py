@@ -78,7 +78,7 @@ def with_a_speck(picture):
 
 def with_16_bits(picture):
     """Return a gray picture with 16 bits per pixel."""
-    return Image.fromarray(np.array(picture).astype(np.uint16) * 257)
+    return Image.fromarray(np.array(picture).astype(np.uint16) * 256)
 
 
 # What makes a picture of a test image, by the names of the kinds.
@@ -91,7 +91,7 @@ KINDS = {
     'photo': photo,
     'transparent': lambda image: transparent(stencil(image)),
     'with a speck': lambda image: with_a_speck(page(stencil(image))),
-    '16 bits': lambda image: with_16_bits(page(stencil(image))),
+    '16 bits': lambda image: with_16_bits(page(stencil(image), ink=20, paper=200)),
     "MNIST's own": lambda image: Image.fromarray(np.uint8(255 * image.reshape(28, 28))),
 }
 
