@@ -34,7 +34,7 @@ def reserve_port():
             continue
 
 
-def start(*scripts, timeout=900):
+def start(*scripts):
     """Run each script in a process, all as workers of one cluster; return what each has printed.
 
     Errors are among what is printed. A worker that fails raises nothing here.
@@ -56,7 +56,7 @@ def start(*scripts, timeout=900):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding='utf-8',
-            timeout=timeout,
+            timeout=900,
         ).stdout
 
     with TemporaryDirectory() as folder, ThreadPoolExecutor(len(scripts)) as pool:
