@@ -304,6 +304,52 @@ def test_the_output_of_a_layer_is_drawn_for_the_image_that_is_shown(full, name):
     assert color_of(axes[0].images[0], channels.min()) == to_rgb('white')
 
 
+@pytest.mark.parametrize('most', [4, 11])
+def test_the_filter_that_has_changed_most_is_drawn_at_the_start_and_now(full, most, capsys):
+    layer = full.model.get_layer('layer_conv1')
+    start, biases = layer.get_weights()
+    change = np.full(start.shape, 0.01, np.float32)
+    change[1, 2, 0, most] = -0.3
+    layer.set_weights([start + change, biases])
+    for cell_id in ['weights-conv1-code', 'weights-change-code', 'output-image-code']:
+        run_cell(full, cell_id)
+    capsys.readouterr()
+    for cell_id in ['output-filter-code', 'output-edge-code']:
+        plt.close('all')
+        run_cell(full, cell_id)
+        axes = pictures()
+        assert [ax.get_xlabel() for ax in axes] == ['at the start', 'now']
+        for ax, weights in zip(axes, [start, start + change], strict=True):
+            filters = weights[..., most]
+            if cell_id == 'output-edge-code':
+                pixels = full.image.reshape(1, 28, 28, 1)
+                output = full.tf.nn.conv2d(pixels, filters[..., None], 1, 'SAME')
+                assert np.allclose(shown(ax), np.maximum(output, 0)[0, :, :, 0], atol=1e-5)
+            else:
+                assert np.allclose(shown(ax), filters[:, :, 0])
+        assert axes[0].images[0].get_clim() == axes[1].images[0].get_clim()
+    assert capsys.readouterr().out == f'Filter {most + 1}\n'
+
+
+def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):
+    tiny.optimize(30)
+    capsys.readouterr()
+    run_cell(tiny, 'place-code')
+    image = tiny.data.test.images[3].reshape(28, 28)
+    moved = [image, np.roll(image, 4, axis=1), np.roll(image, -4, axis=0), 1 - image]
+    for ax, expected in zip(pictures(), moved, strict=True):
+        assert np.array_equal(shown(ax), expected)
+        predicted = tiny.predict_cls(expected.reshape(1, -1))[0]
+        assert ax.get_xlabel() == f'True: {tiny.data.test.cls[3]}\nPred: {predicted}'
+    run_cell(tiny, 'place-all-code')
+    lines = []
+    for name in ['right', 'up', 'swapped']:
+        share_right = tiny.accuracy(vars(tiny)[name], tiny.data.test.labels)
+        certainty = np.max(tiny.model(vars(tiny)[name][:1000]), axis=1).mean()
+        lines.append(f'{name:7} {share_right:6.1%}, certainty {certainty:.0%}\n')
+    assert capsys.readouterr().out == ''.join(lines)
+
+
 # The flowchart
 
 

@@ -33,7 +33,7 @@ def run_to_the_end(loaded, monkeypatch):
         nb = with_new_model(loaded, model)
         ids = list(CODE)
         for cell_id in ids[ids.index('model') + 1 :]:
-            layers = re.findall(r'(?:layer|weights|start)_(conv\d)', CODE[cell_id])
+            layers = re.findall(r'_(conv\d)', CODE[cell_id])
             names = [layer.name for layer in nb.model.layers]
             missing = [layer for layer in layers if f'layer_{layer}' not in names]
             if missing:
