@@ -93,7 +93,7 @@ def in_new_process(function, *args):
 
 
 def replace_text(source, old, new):
-    """Return source with the one place where old stands replace_text by new."""
+    """Return source with the one place where old stands replaced by new."""
     assert source.count(old) == 1, f'{old!r} is there {source.count(old)} times'
     return source.replace(old, new)
 
@@ -118,10 +118,7 @@ def code_blocks(cell_id):
 
 
 def short_training():
-    """Return the edits, by the cells' ids, that make a whole run short: for `run_cells` and `run_cell`.
-
-    They leave 1 + 4 + 5 + 6 iterations, and 999 images in the test-set.
-    """
+    """Return edits by cells' ids: 1 + 4 + 5 + 6 iterations, and 999 images in the test set."""
     edits = {
         'performance-100-optimize': ('99', '4'),
         'performance-1000-optimize': ('900', '5'),

@@ -226,8 +226,8 @@ def measure_digits(nb):
     moved = [ndimage.shift(folded, (0, *way), order=0).reshape(-1, 784) for way in ways]
     for name, seed, _ in trained(nb, ['ours', 'RandomTranslation'], SEEDS, 1000):
         yield name, seed, 'as they are', percent(nb.accuracy(images, labels))
-        found = [nb.accuracy(moved_images, labels) for moved_images in moved]
-        yield name, seed, 'moved by four pixels', percent(np.mean(found))
+        found = np.mean([100 * nb.accuracy(moved_images, labels) for moved_images in moved])
+        yield name, seed, 'moved by four pixels', f'{found:.2f}'
         yield name, seed, 'inverted', percent(nb.accuracy(1 - images, labels))
         y_pred = nb.model.predict(1 - images, batch_size=256, verbose=0)
         yield name, seed, 'certainty when inverted', percent(y_pred.max(axis=1).mean())
