@@ -39,19 +39,16 @@ def run_cells(until=None, edits=None):
 
 
 def with_new_model(loaded, model=None):
-    """Return the names of `loaded` with functions of their own, and a new model, compiled.
+    """Return the names of `loaded`, with functions of their own and a new model, compiled.
 
-    `loaded` comes from `run_cells` and is not changed; model is the source of the model's cell. The
-    model is compiled as in the notebook, also where `loaded` was edited.
+    `loaded` comes from `run_cells` and is not changed; model is the source of the model's cell.
     """
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
     nb.data = SimpleNamespace(**{name: copy.copy(part) for name, part in vars(loaded.data).items()})
-    for cell_id in ('seed-code', 'inputs-x'):
-        run_cell(nb, cell_id)
-    run_cell(nb, 'model', model)
-    run_cell(nb, 'compile')
     with redirect_stdout(io.StringIO()):
+        for cell_id in ('seed-code', 'inputs-x', 'model', 'compile'):
+            run_cell(nb, cell_id, model if cell_id == 'model' else None)
         for cell_id, source in CODE.items():
             if re.search('^def ', source, re.MULTILINE) and cell_id != 'load-read-code':
                 run_cell(nb, cell_id)
@@ -83,10 +80,7 @@ def all_weights(nb):
 
 
 def in_new_process(function, *args):
-    """Return what a function returns in a new Python process, where TensorFlow is not loaded yet.
-
-    The function has to stand at the top level of its file.
-    """
+    """Return what a function from the top level of a file returns in a new Python process."""
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *args).result()

@@ -103,8 +103,9 @@ def graph_program(nb):
 def session_program(nb):
     """Train as the original did: graph, session and feed_dict."""
     tf, v1, data = nb.tf, nb.tf.compat.v1, nb.data.train
+    arrays = nb.model.get_weights()
     with tf.Graph().as_default():
-        weights = [v1.Variable(array) for array in nb.model.get_weights()]
+        weights = [v1.Variable(array) for array in arrays]
         x, y = v1.placeholder(tf.float32, [None, 784]), v1.placeholder(tf.float32, [None, 10])
         layer = tf.reshape(x, [-1, 28, 28, 1])
         for kernel, biases in [weights[:2], weights[2:4]]:
