@@ -53,27 +53,20 @@ def test_the_network_has_the_layers_of_the_original(full):
     assert full.model.count_params() == 242_062  # by filters of 5×5
 
 
-HE = 2 / 0.8796  # A normal distribution, cut off at two of its standard deviations.
-GLOROT = np.sqrt(3)  # A uniform distribution.
-
-
-@pytest.mark.parametrize(
-    ('name', 'variance', 'largest', 'tolerance'),
-    [
-        ('layer_conv1', 2 / 25, HE, 0.12),
-        ('layer_conv2', 2 / 400, HE, 0.03),
-        ('layer_fc1', 2 / 1764, HE, 0.01),
-        ('layer_fc2', 2 / (128 + 10), GLOROT, 0.06),
-    ],
-)
-def test_initial_weights_are_from_he_and_glorot_and_biases_are_zero(
-    full, name, variance, largest, tolerance
-):
-    layer = full.model.get_layer(name)
-    kernel, std = layer.kernel.numpy(), np.sqrt(variance)
-    assert kernel.std() == pytest.approx(std, rel=tolerance)
-    assert 0.9 < np.abs(kernel).max() / (largest * std) < 1.001
-    assert not np.any(layer.bias)
+def test_initial_weights_are_from_he_and_glorot_and_biases_are_zero(full):
+    he = 2 / 0.8796  # A normal distribution, cut off at two of its standard deviations.
+    glorot = np.sqrt(3)  # A uniform distribution.
+    for name, variance, largest, tolerance in [
+        ('layer_conv1', 2 / 25, he, 0.12),
+        ('layer_conv2', 2 / 400, he, 0.03),
+        ('layer_fc1', 2 / 1764, he, 0.01),
+        ('layer_fc2', 2 / (128 + 10), glorot, 0.06),
+    ]:
+        layer = full.model.get_layer(name)
+        kernel, std = layer.kernel.numpy(), np.sqrt(variance)
+        assert kernel.std() == pytest.approx(std, rel=tolerance)
+        assert 0.9 < np.abs(kernel).max() / (largest * std) < 1.001
+        assert not np.any(layer.bias)
 
 
 def test_the_standard_deviations_of_the_initial_weights_are_printed(full, capsys):

@@ -177,15 +177,12 @@ def test_the_lessons_own_calls_of_optimize_log_nothing(tiny, capfd):
 # What takes effect with the next call of `optimize`
 
 
-UPSIDE_DOWN = replace_text(CODE['train-code'], 'model(images, ', 'model(images[:, ::-1], ')
-
-
 @pytest.mark.parametrize(
     'change',
     [
         "model.get_layer('layer_fc1').activation = keras.activations.sigmoid",
         "model.compile(keras.optimizers.SGD(0.2), 'mse')",
-        UPSIDE_DOWN,
+        replace_text(CODE['train-code'], 'model(images, ', 'model(images[:, ::-1], '),
     ],
     ids=['another activation', 'another optimizer and loss', 'another train_step'],
 )
