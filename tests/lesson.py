@@ -39,19 +39,16 @@ def run_cells(until=None, edits=None):
 
 
 def with_new_model(loaded, model=None):
-    """Return the names of `loaded` with functions of their own, and a new model, compiled.
+    """Return the names of `loaded`, with functions of their own and a new model, compiled.
 
-    `loaded` comes from `run_cells` and is not changed; model is the source of the model's cell. The
-    model is compiled as in the notebook, also where `loaded` was edited.
+    `loaded` comes from `run_cells` and is not changed; model is the source of the model's cell.
     """
     nb = ModuleType('nb')
     vars(nb).update(vars(loaded))
     nb.data = SimpleNamespace(**{name: copy.copy(part) for name, part in vars(loaded.data).items()})
-    for cell_id in ('seed-code', 'inputs-x'):
-        run_cell(nb, cell_id)
-    run_cell(nb, 'model', model)
-    run_cell(nb, 'compile')
     with redirect_stdout(io.StringIO()):
+        for cell_id in ('seed-code', 'inputs-x', 'model', 'compile'):
+            run_cell(nb, cell_id, model if cell_id == 'model' else None)
         for cell_id, source in CODE.items():
             if re.search('^def ', source, re.MULTILINE) and cell_id != 'load-read-code':
                 run_cell(nb, cell_id)
@@ -83,17 +80,14 @@ def all_weights(nb):
 
 
 def in_new_process(function, *args):
-    """Return what a function returns in a new Python process, where TensorFlow is not loaded yet.
-
-    The function has to stand at the top level of its file.
-    """
+    """Return what a function from the top level of a file returns in a new Python process."""
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *args).result()
 
 
 def replace_text(source, old, new):
-    """Return source with the one place where old stands replace_text by new."""
+    """Return source with the one place where old stands replaced by new."""
     assert source.count(old) == 1, f'{old!r} is there {source.count(old)} times'
     return source.replace(old, new)
 
@@ -118,10 +112,7 @@ def code_blocks(cell_id):
 
 
 def short_training():
-    """Return the edits, by the cells' ids, that make a whole run short: for `run_cells` and `run_cell`.
-
-    They leave 1 + 4 + 5 + 6 iterations, and 999 images in the test-set.
-    """
+    """Return edits by cells' ids: 1 + 4 + 5 + 6 iterations, and 999 images in the test set."""
     edits = {
         'performance-100-optimize': ('99', '4'),
         'performance-1000-optimize': ('900', '5'),

@@ -1,4 +1,4 @@
-"""The network: its layers, its first weights, the same by hand, and its measures, loss and gradient."""
+"""The network: layers, initial weights, the hand-built one, measures, loss and gradient."""
 
 import platform
 import re
@@ -50,50 +50,36 @@ def test_the_network_has_the_layers_of_the_original(full):
         ('Dense', 10),
     ]
     assert full.model.input_shape == (None, 784)
-    for name in ['layer_conv1', 'layer_conv2']:
+    assert full.model.count_params() == 242_062  # by filters of 5×5
+
+
+def test_initial_weights_are_from_he_and_glorot_and_biases_are_zero(full):
+    he = 2 / 0.8796  # A normal distribution, cut off at two of its standard deviations.
+    glorot = np.sqrt(3)  # A uniform distribution.
+    for name, variance, largest, tolerance in [
+        ('layer_conv1', 2 / 25, he, 0.12),
+        ('layer_conv2', 2 / 400, he, 0.03),
+        ('layer_fc1', 2 / 1764, he, 0.01),
+        ('layer_fc2', 2 / (128 + 10), glorot, 0.06),
+    ]:
         layer = full.model.get_layer(name)
-        assert layer.kernel_size == (5, 5) and layer.strides == (1, 1) and layer.padding == 'same'
-    for layer in [full.model.layers[2], full.model.layers[4]]:
-        assert layer.pool_size == layer.strides == (2, 2)
-    names = ['layer_conv1', 'layer_conv2', 'layer_fc1', 'layer_fc2']
-    activations = [full.model.get_layer(name).activation.__name__ for name in names]
-    assert activations == ['relu', 'relu', 'relu', 'softmax']
+        kernel, std = layer.kernel.numpy(), np.sqrt(variance)
+        assert kernel.std() == pytest.approx(std, rel=tolerance)
+        assert 0.9 < np.abs(kernel).max() / (largest * std) < 1.001
+        assert not np.any(layer.bias)
 
 
-HE = 2 / 0.8796  # A normal distribution, cut off at two of its standard deviations.
-GLOROT = np.sqrt(3)  # A uniform distribution.
-
-
-@pytest.mark.parametrize(
-    ('name', 'variance', 'largest', 'tolerance'),
-    [
-        ('layer_conv1', 2 / 25, HE, 0.12),
-        ('layer_conv2', 2 / 400, HE, 0.03),
-        ('layer_fc1', 2 / 1764, HE, 0.01),
-        ('layer_fc2', 2 / (128 + 10), GLOROT, 0.06),
-    ],
-)
-def test_first_weights_are_from_he_and_glorot_and_biases_are_zero(
-    full, name, variance, largest, tolerance
-):
-    layer = full.model.get_layer(name)
-    kernel, std = layer.kernel.numpy(), np.sqrt(variance)
-    assert kernel.std() == pytest.approx(std, rel=tolerance)
-    assert 0.9 < np.abs(kernel).max() / (largest * std) < 1.001
-    assert not np.any(layer.bias)
-
-
-def test_the_standard_deviations_of_the_first_weights_are_printed(full, capsys):
+def test_the_standard_deviations_of_the_initial_weights_are_printed(full, capsys):
     run_cell(full, 'run-variables')
     last_words = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
     assert last_words == [f'{weight.std():.3f}' for weight in full.model.get_weights()]
 
 
-# The network by hand
+# The hand-built network
 
 
-def test_the_network_by_hand_computes_what_the_model_does(full):
-    """Each new weight by hand is the model's next one, so shapes and order have to fit, too."""
+def test_the_hand_built_network_computes_what_the_model_does(full):
+    """Each of its new weights is the model's next one, so shapes and order have to fit, too."""
     assert not hasattr(full, 'weights_conv1') and not hasattr(full, 'y_pred')
     variables = iter(full.model.trainable_variables)
 
@@ -113,14 +99,14 @@ def test_the_network_by_hand_computes_what_the_model_does(full):
     assert float(full.loss) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_new_weights_by_hand_are_normal_up_to_a_tenth_and_new_biases_a_twentieth(tiny):
+def test_new_weights_are_normal_up_to_a_tenth_and_new_biases_a_twentieth(tiny):
     new = tiny.new_weights([100, 200]).numpy()
     assert new.std() == pytest.approx(0.05 * 0.8796, rel=0.03)
     assert 0.095 < np.abs(new).max() <= 0.1
     assert tiny.new_biases(3).numpy() == pytest.approx([0.05, 0.05, 0.05])
 
 
-def test_a_convolutional_layer_by_hand_pools_unless_told_otherwise(tiny):
+def test_a_hand_built_convolutional_layer_pools_unless_told_otherwise(tiny):
     images = np.random.normal(size=(2, 6, 8, 3)).astype(np.float32)
     pooled, new = tiny.new_conv_layer(images, 3, filter_size=5, num_filters=7)
     assert pooled.shape == (2, 3, 4, 7) and new.shape == (5, 5, 3, 7)
@@ -174,15 +160,15 @@ def test_a_changed_network_is_measured_as_it_is_now(tiny):
     tiny.model.optimizer.learning_rate = 0.01
     tiny.optimize(50)
     images, labels = tiny.data.test.images, tiny.data.test.labels
-    shares_right = []
+    shares = []
     for activation in [tiny.tf.nn.relu, tiny.tf.negative]:
         tiny.model.get_layer('layer_fc1').activation = activation
         predicted = np.argmax(tiny.model(images), axis=1)
-        shares_right.append(np.mean(predicted == tiny.data.test.cls))
+        shares.append(np.mean(predicted == tiny.data.test.cls))
         tiny.print_test_accuracy()
-        assert tiny.accuracies.test[50] == pytest.approx(shares_right[-1])
-        assert tiny.accuracy(images, labels) == pytest.approx(shares_right[-1])
-    assert shares_right[0] - shares_right[1] > 0.2
+        assert tiny.accuracies.test[50] == pytest.approx(shares[-1])
+        assert tiny.accuracy(images, labels) == pytest.approx(shares[-1])
+    assert shares[0] - shares[1] > 0.2
 
 
 def test_the_test_accuracy_is_printed_and_recorded(tiny, capsys):
@@ -194,11 +180,6 @@ def test_the_test_accuracy_is_printed_and_recorded(tiny, capsys):
     assert capsys.readouterr().out == 'Accuracy on Test-Set: 98.8% (987 / 999)\n'
     assert tiny.accuracies.test == {3: pytest.approx(987 / 999)}
     assert tiny.accuracies.train.keys() == {1}
-
-
-def test_class_numbers_in_place_of_one_hot_labels_are_an_error(tiny):
-    with pytest.raises(ValueError, match='axis'):
-        tiny.accuracy(tiny.data.test.images, tiny.data.test.cls)
 
 
 # The loss and its gradient

@@ -4,8 +4,8 @@ Usage: python -m tests.measurements.machines [rounds], by default 5
 
 With --tables alone, the table of the file that is there is printed, and nothing is measured.
 
-In each round one worker, with the notebook as it is, and two, with the solution's edits, train in
-an order that is drawn anew. Each worker has a core of its own.
+One worker has the notebook as it is, and two have the solution's edits. They take turns in an order
+that is drawn anew in each round. Each worker has a core of its own.
 """
 
 import os
@@ -31,7 +31,7 @@ TIMED = """
 {step}
 order = random_order(len(data.train.images))
 for batch_size in {batches}:
-    for num_iterations in [2, {images} // batch_size]:
+    for num_iterations in [2, 16384 // batch_size]:
         begin = time.perf_counter()
         for _ in range(num_iterations):
             batch = list(islice(order, batch_size))
@@ -41,21 +41,21 @@ for batch_size in {batches}:
 """
 
 
-def scripts(num_workers, images):
+def scripts(num_workers):
     """Return the scripts of one worker, unedited, or of several, edited as the solution says."""
     edits, step = None, 'step = tf.function(train_step)'
     if num_workers > 1:
         edits, step = cells_for_workers(), dedent(code_blocks('exercise-14')[2])
-    code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES, images=images)
+    code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES)
     cores = sorted(os.sched_getaffinity(0))
     return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
 
 
-def measure(rounds=5, images=16384):
+def measure(rounds):
     """Yield the images a second of one worker, and of two workers together."""
     for turn in range(1, rounds + 1):
         for num_workers in random.sample([1, 2], 2):
-            logs = start(*scripts(num_workers, images))
+            logs = start(*scripts(num_workers))
             found = [re.findall('Images/s: (.*)', log) for log in logs]
             if not all(len(speeds) == len(BATCHES) for speeds in found):
                 raise RuntimeError('\n'.join(logs))

@@ -1,9 +1,6 @@
 """Runs the notebook from top to bottom and writes it back with its outputs.
 
-Usage: python -m tests.measurements.outputs [notebook]
-
-The notebook's metadata are made what they should be. If a cell raises an error or writes to stderr,
-nothing is written.
+If a cell raises an error or writes to stderr, nothing is written.
 """
 
 import sys
@@ -54,4 +51,4 @@ def main(path=NOTEBOOK):
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    main()

@@ -21,13 +21,11 @@ GRAY = '#999999'
 
 def train(num_iterations):
     """Train the notebook's network as its cells do; return a module with the notebook's names."""
-    done = 0
     with redirect_stdout(io.StringIO()):
         nb = run_cells('performance-0-test')
         for test in TESTS:
-            nb.optimize(min(test, num_iterations) - done)
+            nb.optimize(min(test, num_iterations) - int(nb.model.optimizer.iterations))
             nb.print_test_accuracy()
-            done = min(test, num_iterations)
     return nb
 
 
@@ -53,16 +51,14 @@ class Board:
 
     def add_axes(self, x, y, width, height):
         """Return new axes that fill a rectangle."""
-        bottom = 1 - (y + height) / self.height
-        return self.figure.add_axes(
-            (x / self.width, bottom, width / self.width, height / self.height)
-        )
+        rectangle = np.array([x, self.height - y - height, width, height])
+        return self.figure.add_axes(rectangle / ([self.width, self.height] * 2))
 
     def image(self, pixels, x, y, width, height, **kwargs):
         """Draw an array in a thin frame."""
         right, bottom = x + width, y + height
-        kwargs |= {'extent': (x, right, bottom, y), 'interpolation': 'nearest'}
-        self.ax.imshow(pixels, **kwargs)
+        extent = x, right, bottom, y
+        self.ax.imshow(pixels, extent=extent, interpolation='nearest', **kwargs)
         xs, ys = [x, right, right, x, x], [y, y, bottom, bottom, y]
         self.ax.plot(xs, ys, color=GRAY, linewidth=0.6)
 
@@ -70,8 +66,7 @@ class Board:
         """Draw square images in rows of the given width."""
         pitch = (width + gap) / num_columns
         for i, pixels in enumerate(images):
-            row, column = divmod(i, num_columns)
-            corner = x + column * pitch, y + row * pitch
+            corner = x + i % num_columns * pitch, y + i // num_columns * pitch
             self.image(pixels, *corner, pitch - gap, pitch - gap, **kwargs)
 
     def text(self, x, y, text, size=20, **kwargs):
@@ -81,9 +76,8 @@ class Board:
 
     def arrow(self, *ends):
         """Draw an arrow from one point to another."""
-        style = 'simple,head_length=0.7,head_width=0.9,tail_width=0.22'
-        style = {'arrowstyle': style, 'mutation_scale': 15, 'color': GREEN}
-        style |= {'shrinkA': 0, 'shrinkB': 0, 'linewidth': 0}
+        style = {'arrowstyle': 'simple,head_length=0.7,head_width=0.9,tail_width=0.22'}
+        style |= {'mutation_scale': 15, 'color': GREEN, 'shrinkA': 0, 'shrinkB': 0, 'linewidth': 0}
         self.ax.annotate('', ends[1], ends[0], arrowprops=style)
 
     def save(self, path):
@@ -94,20 +88,16 @@ class Board:
 
 def draw_flowchart(nb, path):
     """Draw what becomes of one test image on its way through the network."""
-    model = nb.model
-    values = nb.data.test.images[[EXAMPLE]]
-    outputs = []
-    for layer in model.layers:
-        values = layer(values)
-        outputs.append(values[0].numpy())
-    image, _, images1, _, images2, numbers, features, probabilities = outputs
-    conv1, conv2, fc2 = (
-        model.get_layer(name).kernel.numpy() for name in ('layer_conv1', 'layer_conv2', 'layer_fc2')
+    outputs = [nb.data.test.images[[EXAMPLE]]]
+    for layer in nb.model.layers:
+        outputs.append(layer(outputs[-1]).numpy())
+    image, _, images1, _, images2, numbers, features, probabilities = (
+        output[0] for output in outputs[1:]
     )
+    conv1, _, conv2, _, _, _, fc2, _ = nb.model.get_weights()
 
     board = Board(910, 690)
-    title = {'fontweight': 'bold'}
-    action = {'color': GREEN}
+    title, action = {'fontweight': 'bold'}, {'color': GREEN}
     left, size, gap = 14, 156, 207  # the images are as wide as size, gap apart
 
     # In the first row, the images,
@@ -115,11 +105,9 @@ def draw_flowchart(nb, path):
     for i, stack in enumerate([image, images1, images2]):
         height, width, number = stack.shape
         x = left + i * (size + gap)
-        name = f'{number} images' if number > 1 else 'test image'
-        board.text(x + size / 2, 30, name, **title)
+        board.text(x + size / 2, 30, f'{number} images' if i else 'test image', **title)
         board.text(x + size / 2, 56, f'{height}×{width}')
-        channels = np.moveaxis(stack, -1, 0)
-        board.tiles(channels, x, y, size, int(number**0.5), 4, **gray(stack))
+        board.tiles(np.moveaxis(stack, -1, 0), x, y, size, int(number**0.5), 4, **gray(stack))
 
     # and the layers that turn them into the next ones.
     for i, kernel in enumerate([conv1, conv2]):
@@ -157,8 +145,7 @@ def draw_flowchart(nb, path):
     board.arrow((x, y + 34), (x, y + 78))
     board.text(x + 18, y + 62, 'fully-connected', ha='left', **action)
     y += 82
-    size = f'{len(features)}×{len(probabilities)}'
-    board.text(left, y - 10, f'{size} weights', ha='left', **title)
+    board.text(left, y - 10, '{}×{} weights'.format(*fc2.shape), ha='left', **title)
     for i, weights in enumerate(fc2.T):
         board.image([weights], left, y + 21 * i + 2, width, 17, **red_blue(fc2))
 
@@ -175,8 +162,8 @@ def draw_flowchart(nb, path):
         board.text(x - 16, middle + 7, str(i), **style)
         board.ax.barh(middle, 66 * probability, 14, x, color=style['color'])
         if probability >= 0.005:
-            percent = f'{probability:.0%}'
-            board.text(x + 66 * probability + 6, middle + 7, percent, ha='left', **style)
+            end = x + 66 * probability
+            board.text(end + 6, middle + 7, f'{probability:.0%}', ha='left', **style)
     board.ax.plot([x, x], [y, y + 210], color=GRAY, linewidth=0.8)
     board.arrow((758, y + 105), (818, y + 105))
     board.text(786, y + 90, 'largest', **action)
@@ -210,12 +197,11 @@ def draw_results(nb, path):
     board.text(14, 30, f'{accuracy:.1%} of the test images right', **title)
     board.text(14, 56, f'after {max(accuracies.test):,} iterations', ha='left')
     ax = board.add_axes(92, 86, 342, 284)
-    for shown, style in [
-        (accuracies.train, {'marker': '.', 'color': GRAY, 'linestyle': ''}),
-        (accuracies.test, {'marker': 'o', 'color': GREEN, 'linewidth': 2.5}),
+    for shown, line, style in [
+        (accuracies.train, '.', {'color': GRAY}),
+        (accuracies.test, 'o-', {'color': GREEN, 'linewidth': 2.5}),
     ]:
-        wrong = [1 - accuracy for accuracy in shown.values()]
-        ax.plot(list(shown), wrong, clip_on=False, **style)
+        ax.plot(list(shown), [1 - acc for acc in shown.values()], line, clip_on=False, **style)
     ax.set_xscale('symlog', linthresh=1)
     ax.set_yscale('symlog', linthresh=0.01)
     ax.set_xticks(TESTS, [f'{n:,}' for n in TESTS])
@@ -232,8 +218,7 @@ def draw_results(nb, path):
     board.text(490, 30, f'{len(errors[:9])} of the {len(errors):,} errors', **title)
     board.text(490, 56, 'true → predicted class', ha='left')
     for i, error in enumerate(errors[:9]):
-        row, column = divmod(i, 3)
-        x, y = 490 + 104 * column, 80 + 118 * row
+        x, y = 490 + i % 3 * 104, 80 + i // 3 * 118
         pixels = test.images[error].reshape(28, 28)
         board.image(pixels, x, y, 88, 88, **gray(pixels))
         board.text(x + 44, y + 108, f'{test.cls[error]} → {cls_pred[error]}', size=18)

@@ -4,12 +4,11 @@ Usage: python -m tests.measurements.speed [rounds] [epochs], by default 9 rounds
 
 With --tables alone, the table of the file that is there is printed, and nothing is measured.
 
-All programs run in an order that is drawn anew in each round, in this process but for one: the
-notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set before TensorFlow is imported, has a
-process of its own. They start from the same weights and train with Adam on batches of the same
-training images. PyTorch takes part if it is installed. Two limits are measured with them: a product
-of large matrices with as many operations, and TensorFlow's kernels for an iteration, each run_cell
-alone.
+All programs run in an order that is drawn anew in each round, from the same weights and with Adam on
+batches of the same training images. The notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set
+before TensorFlow is imported, has a process of its own. PyTorch takes part if it is installed. Two
+limits are measured with them: a product of large matrices with as many operations, and TensorFlow's
+kernels for an iteration, each run alone.
 """
 
 import io
@@ -18,86 +17,63 @@ import os
 import random
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from tests.lesson import CODE, replace_text, run_cells
+from tests.lesson import CODE, replace_text, run_cells, with_new_model
 from tests.measurements.tables import grouped, print_table, read, write
 
 BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
 OLD_KERNELS = 'this notebook, TF_ENABLE_ONEDNN_OPTS=0'
 
-
-class Program(NamedTuple):
-    """How a program trains for some iterations, its weights, and how it predicts."""
-
-    train: Callable
-    weights: list
-    predict: Callable | None
-
-
-def weights_start(nb):
-    """Return the arrays with which the notebook's model begins."""
-    return [array for arrays in nb.weights_start.values() for array in arrays]
+# A program is a pair: what trains for some iterations, and what predicts.
 
 
 def fresh_model(nb, **kwargs):
-    """Return the notebook's model with its first weights, compiled anew."""
+    """Return the notebook's model with its initial weights, compiled anew."""
     model = nb.keras.models.clone_model(nb.model)
-    model.set_weights(weights_start(nb))
+    model.set_weights(nb.model.get_weights())
     optimizer = nb.keras.optimizers.Adam(1e-4, epsilon=1e-8)
     model.compile(optimizer, 'categorical_crossentropy', **kwargs)
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def notebook_program(nb):
-    """Train by the notebook's own function."""
-
-    def train(iterations):
-        with redirect_stdout(io.StringIO()):
-            nb.optimize(iterations)
-
-    return Program(train, nb.model.weights, nb.model.predict_on_batch)
-
-
-def load_with_old_kernels():
-    """Load the notebook with the variable at 0, into this process."""
-    global other
-    imports = replace_text(CODE['imports-code'], "ONEDNN_OPTS'] = '1'", "ONEDNN_OPTS'] = '0'")
+def load(variable):
+    """Load the notebook into this process, with TF_ENABLE_ONEDNN_OPTS at 0 or 1; return it."""
+    global notebook
+    imports = replace_text(CODE['imports-code'], "OPTS'] = '1'", f"OPTS'] = '{variable}'")
     with redirect_stdout(io.StringIO()):
-        other = run_cells('performance-0-test', {'imports-code': imports})
+        notebook = run_cells('performance-0-test', {'imports-code': imports})
+    return notebook
 
 
-def train_other(iterations):
-    """Train the notebook's model that was loaded with the old kernels."""
+def train_notebook(iterations):
+    """Train by the own function of the notebook that this process has loaded."""
     with redirect_stdout(io.StringIO()):
-        other.optimize(iterations)
+        notebook.optimize(iterations)
 
 
-def predict_other(images):
-    """Return what the model that was loaded with the old kernels says to images."""
-    return other.model.predict_on_batch(images)
+def predict_notebook(images):
+    """Return what that notebook's model says to images."""
+    return notebook.model.predict_on_batch(images)
 
 
 def old_kernels_program():
     """Train by the notebook's own function in a process that has the old kernels."""
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(1, mp_context=context, initializer=load_with_old_kernels)
-    return Program(
-        lambda iterations: pool.submit(train_other, iterations).result(),
-        [],
-        lambda images: pool.submit(predict_other, images).result(),
-    )
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=load, initargs=['0'])
+
+    def elsewhere(function):
+        return lambda argument: pool.submit(function, argument).result()
+
+    return elsewhere(train_notebook), elsewhere(predict_notebook)
 
 
 def random_batch(nb, images, labels):
@@ -108,38 +84,36 @@ def random_batch(nb, images, labels):
 
 def graph_program(nb):
     """Train by a loop of up to 100 iterations inside one graph."""
-    tf, model = nb.tf, fresh_model(nb)
+    tf, own = nb.tf, with_new_model(nb)
+    own.model = fresh_model(nb)
     images, labels = tf.constant(nb.data.train.images), tf.constant(nb.data.train.labels)
 
     @tf.function
     def loop(iterations):
         for _ in tf.range(iterations):
-            x_batch, y_batch = random_batch(nb, images, labels)
-            with tf.GradientTape() as tape:
-                y_pred = model(x_batch, training=True)
-                loss = model.compute_loss(x=x_batch, y=y_batch, y_pred=y_pred)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            model.optimizer.apply(gradients, model.trainable_variables)
+            own.train_step(*random_batch(nb, images, labels))
 
     def train(iterations):
         for done in range(0, iterations, 100):
             loop(tf.constant(min(100, iterations - done)))
 
-    return Program(train, model.weights, model.predict_on_batch)
+    return train, own.model.predict_on_batch
 
 
 def session_program(nb):
     """Train as the original did: graph, session and feed_dict."""
     tf, v1, data = nb.tf, nb.tf.compat.v1, nb.data.train
+    arrays = nb.model.get_weights()
     with tf.Graph().as_default():
-        weights = [v1.Variable(array) for array in weights_start(nb)]
+        weights = [v1.Variable(array) for array in arrays]
         x, y = v1.placeholder(tf.float32, [None, 784]), v1.placeholder(tf.float32, [None, 10])
         layer = tf.reshape(x, [-1, 28, 28, 1])
         for kernel, biases in [weights[:2], weights[2:4]]:
             layer = tf.nn.relu(tf.nn.conv2d(layer, kernel, 1, 'SAME') + biases)
             layer = tf.nn.max_pool2d(layer, 2, 2, 'SAME')
-        layer = tf.nn.relu(tf.matmul(tf.reshape(layer, [-1, 1764]), weights[4]) + weights[5])
-        logits = tf.matmul(layer, weights[6]) + weights[7]
+        fc1, biases1, fc2, biases2 = weights[4:]
+        layer = tf.nn.relu(tf.matmul(tf.reshape(layer, [-1, 1764]), fc1) + biases1)
+        logits = tf.matmul(layer, fc2) + biases2
         loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=logits))
         step = v1.train.AdamOptimizer(1e-4).minimize(loss)
         session = v1.Session()
@@ -150,7 +124,7 @@ def session_program(nb):
             batch = np.random.randint(len(data.images), size=BATCH)
             session.run(step, {x: data.images[batch], y: data.labels[batch]})
 
-    return Program(train, weights, lambda images: session.run(logits, {x: images}))
+    return train, lambda images: session.run(logits, {x: images})
 
 
 def fit_program(nb, *data, **kwargs):
@@ -160,7 +134,7 @@ def fit_program(nb, *data, **kwargs):
     def train(iterations):
         model.fit(*data, epochs=iterations // EPOCH, verbose=0)
 
-    return Program(train, model.weights, model.predict_on_batch)
+    return train, model.predict_on_batch
 
 
 def best_fit_program(nb):
@@ -183,7 +157,7 @@ def torch_program(nb, best):
     layers += [nn.Flatten(), nn.Linear(1764, 128), nn.ReLU(), nn.Linear(128, 10)]
     layout = torch.channels_last if best else torch.contiguous_format
     model = nn.Sequential(*layers).to(memory_format=layout)
-    for parameter, array in zip(model.parameters(), weights_start(nb), strict=True):
+    for parameter, array in zip(model.parameters(), nb.model.get_weights(), strict=True):
         parameter.data.copy_(torch.from_numpy(array.T))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=best)
     images, cls = torch.from_numpy(nb.data.train.images), torch.from_numpy(nb.data.train.cls)
@@ -199,7 +173,7 @@ def torch_program(nb, best):
         with torch.no_grad():
             return model(torch.from_numpy(images)).numpy()
 
-    return Program(train, list(model.parameters()), predict)
+    return train, predict
 
 
 def kernels_program(nb, kernels):
@@ -218,7 +192,7 @@ def kernels_program(nb, kernels):
         for kernel in kernels:
             repeat(kernel, tf.constant(iterations))
 
-    return Program(train, [], None)
+    return train, None
 
 
 def product_program(nb):
@@ -245,9 +219,8 @@ def kernels_of_an_iteration(nb):
             shapes = [(BATCH, *layer.input.shape[1:]), *(w.shape for w in layer.weights[:1])]
             arrays = [tf.random.normal(shape) for shape in shapes]
             kernels += [partial(gradient, function, arrays, i) for i in range(len(arrays))]
-            if (
-                function is not pool
-            ):  # whose gradient needs what it finds, so that both are run_cell
+            # The gradient of the pooling needs what it finds, so both are run.
+            if function is not pool:
                 kernels.append(partial(function, *arrays))
     return kernels[1:]  # The images need no gradient.
 
@@ -256,7 +229,7 @@ def make_programs(nb):
     """Return all programs by name; the limits come last."""
     train = nb.data.train
     programs = {
-        OURS: notebook_program(nb),
+        OURS: (train_notebook, predict_notebook),
         OLD_KERNELS: old_kernels_program(),
         'the loop in a graph': graph_program(nb),
         "TensorFlow 1's graph, session and feed_dict": session_program(nb),
@@ -271,59 +244,43 @@ def make_programs(nb):
     return programs
 
 
-def number_of_parameters(programs):
-    """Return the number of parameters that all programs have, or raise ValueError."""
-    counts = {
-        name: sum(int(np.prod(weights.shape)) for weights in program.weights)
-        for name, program in programs.items()
-        if program.weights
-    }
-    if len(set(counts.values())) > 1:
-        raise ValueError(f'not the same network: {counts}')
-    return counts[OURS]
-
-
 def measure(nb, programs, rounds, iterations):
     """Yield, for each round and program, the seconds of its iterations, and its accuracy then."""
     test = nb.data.test
     for turn in range(rounds + 1):  # The first one warms up and does not count.
-        seconds, accuracies = {}, defaultdict(str)
+        found = {}
         for name in random.sample(list(programs), len(programs)):
+            train, predict = programs[name]
             begin = time.perf_counter()
-            programs[name].train(iterations)
-            seconds[name] = time.perf_counter() - begin
-            if predict := programs[name].predict:
-                accuracies[name] = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
+            train(iterations)
+            seconds, right = time.perf_counter() - begin, ''
+            if predict:
+                right = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
+            found[name] = f'{seconds:.3f}', right
         if turn > 0:
             for name in programs:
-                result = f'{seconds[name]:.3f}', accuracies[name]
-                yield name, turn, iterations, *result, processor()
+                yield name, turn, iterations, *found[name], processor()
 
 
 def print_results():
     """Print the medians of the rounds, of the ratios too, and the last accuracies."""
     rows = read('speed')
     print(f'{rows[0]["processor"]}:\n')
-    iterations = int(rows[0]['iterations'])
     accuracies = {row['program']: row['accuracy'] for row in rows}
-    seconds = grouped('speed', 'seconds', 'program')
-    speeds = {name: np.divide(iterations, found) for (name,), found in seconds.items()}
-    rows = []
+    speeds = {
+        name: int(rows[0]['iterations']) / np.array(seconds)
+        for (name,), seconds in grouped('speed', 'seconds', 'program').items()
+    }
+    table = []
     for name, speed in speeds.items():
-        ratios = np.divide(speeds[OURS], speed)
-        limits = [np.median(np.divide(speed, speeds[limit])) for limit in [PRODUCT, KERNELS]]
-        rows.append(
-            [
-                name,
-                f'{np.median(speed):.0f}',
-                f'{np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})',
-                *(f'{limit:.0%}' for limit in limits),
-                f'{float(accuracies[name]):.1%}' if accuracies[name] else '',
-            ]
-        )
+        ratios = speeds[OURS] / speed
+        row = [name, f'{np.median(speed):.0f}']
+        row += [f'{np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f})']
+        row += [f'{np.median(speed / speeds[limit]):.0%}' for limit in [PRODUCT, KERNELS]]
+        table.append([*row, f'{float(accuracies[name]):.1%}' if accuracies[name] else ''])
     columns = ['program', 'iterations/s', 'this notebook to it']
-    columns += ['of a large matrix product', 'of the kernels alone', 'accuracy']
-    print_table(columns, rows)
+    columns += [f'of {PRODUCT}', f'of {KERNELS}', 'accuracy']
+    print_table(columns, table)
 
 
 def processor():
@@ -334,23 +291,11 @@ def processor():
     return f'{name} {vnni} AVX512-VNNI, {len(os.sched_getaffinity(0))} threads'
 
 
-def print_machine():
-    """Print the processor, the load and the versions."""
-    print(f'{processor()}, load', *os.getloadavg())
-    packages = filter(sys.modules.get, ['tensorflow', 'keras', 'numpy', 'torch'])
-    print(*(f'{name} {sys.modules[name].__version__}' for name in packages), sep=', ')
-
-
 def main(rounds=9, epochs=1):
     """Measure, and print the table."""
-    with redirect_stdout(io.StringIO()):
-        nb = run_cells('performance-0-test')
-    programs = make_programs(nb)
-    print_machine()
-    parameters = number_of_parameters(programs)
-    print(f'{rounds} rounds of {epochs * EPOCH} iterations, {parameters:,} parameters\n')
+    nb = load('1')
     columns = ['program', 'round', 'iterations', 'seconds', 'accuracy', 'processor']
-    write('speed', columns, measure(nb, programs, rounds, epochs * EPOCH))
+    write('speed', columns, measure(nb, make_programs(nb), rounds, epochs * EPOCH))
     print_results()
 
 

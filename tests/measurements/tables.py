@@ -51,15 +51,10 @@ def mean_and_deviation(values):
 def time_ratios():
     """Return the ratios of the networks' times to ours in the same round, by the networks."""
     seconds = grouped('times', 'seconds', 'network', 'round')
-    names = dict.fromkeys(name for name, _ in seconds)
-    return {
-        name: [
-            found[0] / seconds['ours', turn][0]
-            for (network, turn), found in seconds.items()
-            if network == name
-        ]
-        for name in names
-    }
+    ratios = defaultdict(list)
+    for (name, turn), (found,) in seconds.items():
+        ratios[name].append(found / seconds['ours', turn][0])
+    return ratios
 
 
 def print_table(columns, rows):

@@ -24,10 +24,8 @@ VERSIONS = f"""import importlib.metadata, json, platform
 print(json.dumps([platform.python_version(), *map(importlib.metadata.version, {PACKAGES})]))
 """
 # 200 iterations in place of 10,000.
-EDITS = {
-    'performance-1000-optimize': 'optimize(num_iterations=50)',
-    'performance-10000-optimize': 'optimize(num_iterations=50)',
-}
+EDITED = ['performance-1000-optimize', 'performance-10000-optimize']
+EDITS = dict.fromkeys(EDITED, 'optimize(num_iterations=50)')
 
 
 def executed(command):
@@ -50,15 +48,12 @@ def measure(pythons):
             command += [f'--with-requirements={ROOT}/requirements.txt']
             versions = json.loads(subprocess.check_output([*command, 'python', '-c', VERSIONS]))
             book, seconds = executed(command)
-            streams = [
-                output
-                for cell in book.cells
-                for output in cell.get('outputs', [])
-                if output.output_type == 'stream'
-            ]
-            printed = ''.join(output.text for output in streams if output.name == 'stdout')
+            outputs = [output for cell in book.cells for output in cell.get('outputs', [])]
+            printed, errors = (
+                ''.join(output.text for output in outputs if output.get('name') == stream)
+                for stream in ['stdout', 'stderr']
+            )
             accuracy = re.findall(r'Accuracy on Test-Set: ([\d.]+%)', printed)[-1]
-            errors = ''.join(output.text for output in streams if output.name == 'stderr')
             yield [*versions, allowed, f'{seconds:.0f}', accuracy, errors]
 
 
