@@ -237,10 +237,10 @@ def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edit
 
 
 def test_images_and_labels_of_your_own_are_shuffled_together():
-    nb = SimpleNamespace(np=np, images_train=np.arange(99), cls_train=np.arange(99))
-    run_cell(nb, 'exercises', code_blocks('exercises')[1])
-    assert np.array_equal(nb.images_train, nb.cls_train)
-    assert sorted(nb.cls_train) == list(range(99)) != list(nb.cls_train)
+    nb = SimpleNamespace(np=np, my_images=np.arange(99), my_cls=np.arange(99))
+    run_cell(nb, 'exercises', code_blocks('exercises')[2])
+    assert np.array_equal(nb.my_images, nb.my_cls)
+    assert sorted(nb.my_cls) == list(range(99)) != list(nb.my_cls)
 
 
 def test_every_block_of_code_in_the_texts_belongs_to_a_test():
