@@ -44,7 +44,7 @@ def few_images():
 
 def measuring(num_iterations):
     """Return the code that trains the model anew with three seeds, for so many iterations."""
-    block, _ = code_blocks('exercises')
+    block = code_blocks('exercises')[0]
     return replace_text(block, 'num_iterations=1000', f'num_iterations={num_iterations}')
 
 

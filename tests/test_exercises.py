@@ -18,7 +18,7 @@ from tests.lesson import (
     tiny_model,
     with_new_model,
 )
-from tests.measurements.exercises import NETWORKS
+from tests.measurements.exercises import MODELS as MEASURED
 from tests.solutions import few_images, measuring, solved_models
 
 MODELS = solved_models()
@@ -121,7 +121,7 @@ def test_exercise_5_prints_that_dropout_is_active_in_training_alone(run_to_the_e
     ],
 )
 def test_exercises_6_to_9_have_other_layers(run_to_the_end, name, outputs, parameters):
-    nb = run_to_the_end(NETWORKS[name]['model'])
+    nb = run_to_the_end(MEASURED[name])
     for layer, shape in outputs.items():
         assert nb.model.get_layer(f'layer_{layer}').output.shape[1:] == shape
     assert nb.model.count_params() == parameters
@@ -202,9 +202,9 @@ FROM_LOGITS = 'keras.losses.CategoricalCrossentropy(from_logits=True)'
 @pytest.mark.parametrize(
     'edits',
     [
-        NETWORKS['L2'],
-        NETWORKS['dropout'],
-        NETWORKS['learning rate 1e-3'],
+        {'model': MODELS['L2']},
+        {'model': MODELS['dropout']},
+        {'compile': replace_text(CODE['compile'], '1e-4', '1e-3')},
         {'model': MODELS['shifted at random']},
         {'model': f"{tiny_model()}\nmodel.get_layer('layer_fc1').trainable = False"},
         {
@@ -236,6 +236,12 @@ def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edit
     assert 100 * np.mean(correct) == pytest.approx(accuracies[-1], abs=0.5)
 
 
+def test_training_goes_on_to_the_iteration_that_is_wanted(tiny):
+    tiny.optimize(3)
+    run_cell(tiny, 'exercises', replace_text(code_blocks('exercises')[1], '10_000', '8'))
+    assert int(tiny.model.optimizer.iterations) == 8
+
+
 def test_images_and_labels_of_your_own_are_shuffled_together():
     nb = SimpleNamespace(np=np, my_images=np.arange(99), my_cls=np.arange(99))
     run_cell(nb, 'exercises', code_blocks('exercises')[2])
@@ -248,4 +254,4 @@ def test_every_block_of_code_in_the_texts_belongs_to_a_test():
     blocks = {cell_id: len(code_blocks(cell_id)) for cell_id in TEXT if code_blocks(cell_id)}
     numbers = {1: 1, 2: 1, 3: 4, 4: 2, 5: 2, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 13: 2, 14: 4}
     exercises = {f'exercise-{number}': count for number, count in numbers.items()}
-    assert blocks == exercises | {'exercises': 2, 'optimize': 1, 'close': 2}
+    assert blocks == exercises | {'exercises': 3, 'optimize': 1, 'close': 2}

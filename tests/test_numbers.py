@@ -217,22 +217,23 @@ def figures():
             f'{rates["learning rate 1e-3"]:.1f}%',
             f'{rates["ours"]:.1f}%',
             f'{1 / 64:.1%}',
+            f'{64 * 20 * last_twenty:.0f}',
+            f'{64 * 20:,}',
             f'{last_twenty:.1%}',
             f'{error_rates[10_000]:.1%}',
+            f'{64 * 20 * error_rates[10_000]:.0f}',
         ],
         'weights-change-seen': [
             *re.findall(r'[\d.]+', printed('weights-change-code')),
             *(f'{deviation:.2f}' for deviation in largest_deviations),
             *(f'{mean:.1f}%' for mean in filter_means),
+            f'{np.mean(correlations["learning rate 1e-3", "layer_conv1"]):.2f}',
         ],
         'weights-conv2-1': [
             *re.findall(r'[\d.]+', printed('weights-conv2-code')),
-            *(
-                f'{np.mean(correlations[name, "layer_conv2"]):.2f}'
-                for name in ['ours', 'learning rate 1e-3']
-            ),
+            f'{np.mean(correlations["learning rate 1e-3", "layer_conv2"]):.2f}',
         ],
-        'place-seen': [certainties[2]],
+        'place-seen': [certainties[3]],
         'conclusion': [f'{right(10_000) / 10_000:.1%}'],
         'exercises': ours,
         'exercise-1': [
