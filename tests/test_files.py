@@ -82,6 +82,7 @@ def test_the_notebook_is_valid_and_has_little_metadata():
 def test_stored_outputs_come_from_one_run_without_errors_and_tell_no_path_of_the_machine():
     counts = [cell.execution_count for cell in CODE_CELLS]
     assert counts == list(range(1, len(CODE_CELLS) + 1))
+    assert sum('image/png' in output.get('data', {}) for output in OUTPUTS) == 17
     kinds = {output.get('name', output.output_type) for output in OUTPUTS}
     assert kinds <= {'stdout', 'display_data', 'execute_result'}
     for output in OUTPUTS:
@@ -98,6 +99,19 @@ def test_sections_and_exercises_are_there_in_their_order():
     assert re.findall('^## (.+)', BOOK_TEXT, re.MULTILINE) == SECTIONS
     numbers = re.findall(r'^### (\d+)\. ', BOOK_TEXT, re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, 15))
+
+
+def test_headings_that_other_texts_name_are_there():
+    headings = re.findall('^#+ (.+)', BOOK_TEXT, re.MULTILINE)
+    for heading in [
+        'Imports',
+        'Inputs',
+        'Training',
+        'Performance before any optimization',
+        'When you change things',
+    ]:
+        assert headings.count(heading) == 1
+        assert f'*{heading}*' in ' '.join(BOOK_TEXT.split())
 
 
 def test_links_and_pictures_lead_to_files_and_headings():

@@ -230,23 +230,36 @@ def test_a_frozen_layer_stays_and_moves_again_when_it_is_thawed_and_compiled(tin
         assert np.any(other.kernel.numpy() != other_before)
 
 
-NEW_MODEL = f'{tiny_model()}\noptimize(1)'
-THAWED = """
+THAW = """
 for trainable in [False, True]:
     model.get_layer('layer_fc1').trainable = trainable
     optimize(1)
 """
+# What brings each message of the table in *When you change things*.
+MISTAKES = {
+    "no attribute 'optimizer'": f'{tiny_model()}\noptimize(1)',
+    'No loss to compute': f'{tiny_model()}\nmodel.compile_from_config({{}})\noptimize(1)',
+    'Unknown variable': THAW,
+    'expected shape=(None, 784)': 'keras.Model(model.inputs, model.outputs)(x_image)',
+    'Expected shape (None, 784)': 'model(x[0])',
+    'total size of the tensor must be unchanged': 'model(x[:, :100])',
+    'index 10 is out of bounds for axis 0': 'subset(images_train[:1], [10])',
+    'No such layer': "model.get_layer('layer_conv3')",
+    'cannot reshape array of size 0': 'subset(images_train[:0], cls_train[:0])',
+}
 
 
-def test_messages_in_the_table_are_those_of_the_errors(tiny):
-    """The mistakes: a new model that is not compiled, and a layer that is thawed after a call."""
-    (text,) = [text for text in TEXT.values() if '| `Unknown variable` |' in text]
-    rows = re.findall(r'^\| (`.+?) \|', text, re.MULTILINE)
-    for row, mistake in zip(rows, [NEW_MODEL, THAWED]):
+def test_the_table_has_the_messages_of_the_errors(tiny):
+    rows = TEXT['exercises'].partition('| the message says |')[2].splitlines()[2:]
+    cells = [row.split(' | ')[0] for row in rows if row.startswith('|')]
+    assert re.findall('`(.+?)`', ' '.join(cells)) == list(MISTAKES)
+    for message, mistake in MISTAKES.items():
         run_cell(tiny, 'compile')
-        with pytest.raises((AttributeError, ValueError)) as error:
+        with pytest.raises((AttributeError, ValueError, IndexError)) as error:
             run_cell(tiny, 'model', mistake)
-        assert any(message in str(error.value) for message in re.findall('`(.+?)`', row))
+        assert message in str(error.value), message
+        if message.startswith('no attribute'):
+            run_cell(tiny, 'model', tiny_model())
 
 
 def test_training_goes_on_after_an_interruption_of_the_loop(tiny):
