@@ -71,7 +71,7 @@ def test_a_saved_model_is_loaded_with_the_optimizer_and_trained_on(tiny, tmp_pat
     # Another day: a new model, and a new record.
     run_cell(tiny, 'model', tiny_model())
     run_cell(tiny, 'compile')
-    load, go_on = load_and_go_on.split('\n')
+    load, go_on = load_and_go_on.split('\n', 1)
     run_cell(tiny, 'close', load, tmp_path)
     assert np.array_equal(all_weights(tiny), kept) and iterations(tiny) == 105
     for variable, expected in zip(tiny.model.optimizer.variables, averages, strict=True):
