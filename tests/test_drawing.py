@@ -277,58 +277,42 @@ def test_the_cells_draw_filters_and_their_change_and_print_the_correlations(full
 # The images between the layers
 
 
-@pytest.mark.parametrize('name', ['conv1', 'conv2'])
-def test_the_output_of_a_layer_is_drawn_for_the_image_that_is_shown(full, name):
+@pytest.mark.parametrize(
+    ('cell_id', 'num_channels', 'at_the_start'),
+    [
+        ('output-conv1-code', 16, False),
+        ('output-edge-code', 16, True),
+        ('output-conv2-code', 36, False),
+        ('output-start-code', 36, True),
+    ],
+)
+def test_the_output_of_a_layer_is_drawn_for_the_first_test_image(
+    full, cell_id, num_channels, at_the_start
+):
     """Without an activation function, so negative values have to be told from zero."""
     run_cell(full, 'model', replace_text(CODE['model'], "'relu'", 'None'))
-    run_cell(full, 'output-image-code')
-    (ax,) = pictures()
-    assert np.array_equal(shown(ax).ravel(), full.data.test.images[0])
-    assert ax.get_xlabel() == f'True: {full.data.test.cls[0]}'
-    run_cell(full, f'output-{name}-code')
+    weights = full.model.get_weights()
+    full.model.set_weights([1.5 * array + 0.1 * (array.ndim == 1) for array in weights])
+    for other in ['output-conv1-code', 'output-edge-code', cell_id]:
+        run_cell(full, other)
+    if at_the_start:
+        full.model.set_weights(weights)
     output = full.data.test.images[:1]
     for layer in full.model.layers:
         output = layer(output)
-        if layer.name == f'layer_{name}':
+        if output.shape[-1] == num_channels and 'conv' in layer.name:
             break
     channels = np.moveaxis(np.array(output)[0], -1, 0)
     axes = pictures()[: len(channels)]
     assert len(plt.gcf().axes) == len(channels) + 1
     for ax, channel in zip(axes, channels, strict=True):
-        assert np.allclose(shown(ax), channel, atol=1e-5)
-        limits = pytest.approx((channels.min(), channels.max()), abs=1e-5)
+        assert np.allclose(shown(ax), channel, atol=1e-4)
+        limits = pytest.approx((channels.min(), channels.max()), abs=1e-4)
         assert ax.images[0].get_clim() == limits
     assert channels.min() < -0.1
     (bar,) = [ax for ax in plt.gcf().axes if ax.get_ylabel()]
     assert bar.get_ylabel() == 'output'
     assert color_of(axes[0].images[0], channels.min()) == to_rgb('white')
-
-
-@pytest.mark.parametrize('most', [4, 11])
-def test_the_filter_that_has_changed_most_is_drawn_at_the_start_and_now(full, most, capsys):
-    layer = full.model.get_layer('layer_conv1')
-    start, biases = layer.get_weights()
-    change = np.full(start.shape, 0.01, np.float32)
-    change[1, 2, 0, most] = -0.3
-    layer.set_weights([start + change, biases])
-    for cell_id in ['weights-conv1-code', 'weights-change-code', 'output-image-code']:
-        run_cell(full, cell_id)
-    capsys.readouterr()
-    for cell_id in ['output-filter-code', 'output-edge-code']:
-        plt.close('all')
-        run_cell(full, cell_id)
-        axes = pictures()
-        assert [ax.get_xlabel() for ax in axes] == ['at the start', 'now']
-        for ax, weights in zip(axes, [start, start + change], strict=True):
-            filters = weights[..., most]
-            if cell_id == 'output-edge-code':
-                pixels = full.image.reshape(1, 28, 28, 1)
-                output = full.tf.nn.conv2d(pixels, filters[..., None], 1, 'SAME')
-                assert np.allclose(shown(ax), np.maximum(output, 0)[0, :, :, 0], atol=1e-5)
-            else:
-                assert np.allclose(shown(ax), filters[:, :, 0])
-        assert axes[0].images[0].get_clim() == axes[1].images[0].get_clim()
-    assert capsys.readouterr().out == f'Filter {most + 1}\n'
 
 
 def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):
@@ -345,8 +329,9 @@ def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):
         assert ax.get_xlabel() == f'True: {tiny.data.test.cls[3]}\nPred: {predicted}'
     run_cell(tiny, 'place-all-code')
     lines = []
-    for name in ['as they are', 'right', 'up', 'swapped']:
-        images = vars(tiny).get(name, tiny.data.test.images)
+    for name, expected in zip(['as they are', 'right', 'up', 'swapped'], moved, strict=True):
+        images = tiny.ways[name]
+        assert np.array_equal(images[3].reshape(28, 28), expected)
         share_right = tiny.accuracy(images, tiny.data.test.labels)
         certainty = np.max(tiny.model(images[:1000]), axis=1).mean()
         lines.append(f'{name:11} {share_right:.1%}, certainty {certainty:.0%}\n')
