@@ -1,8 +1,6 @@
 """Runs the notebook, shortened, with the lowest and the highest versions that are allowed.
 
 Usage: python -m tests.measurements.versions [pythons], by default those of pyenv from 3.10 on
-
-With --tables alone, the table of the file that is there is printed, and nothing is measured.
 """
 
 import json
@@ -65,15 +63,8 @@ def print_results():
     print_table(COLUMNS, [row.values() for row in rows])
 
 
-def main(*pythons):
-    """Measure, and print the table."""
-    pythons = pythons or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
-    write('versions', COLUMNS, measure(pythons))
-    print_results()
-
-
 if __name__ == '__main__':
-    if sys.argv[1:] == ['--tables']:
-        print_results()
-    else:
-        main(*sys.argv[1:])
+    if sys.argv[1:] != ['--tables']:
+        pyenv = sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
+        write('versions', COLUMNS, measure(sys.argv[1:] or pyenv))
+    print_results()
