@@ -18,14 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage, stats
 
 from tests.lesson import CODE, replace_text, run_cell, run_cells, with_new_model
-from tests.measurements.tables import (
-    grouped,
-    mean_and_deviation,
-    print_table,
-    read,
-    time_ratios,
-    write,
-)
+from tests.measurements.tables import grouped, mean_and_deviation, print_table, time_ratios, write
 from tests.solutions import few_images, reading, solved_models
 
 SEEDS = [1, 2, 3]
@@ -212,11 +205,8 @@ def measure_digits(nb):
 
 
 def print_groups(part, value, row, column, columns=None, form=None):
-    """Print a value's runs, or their mean in a form, by two columns of the file."""
-
-    def show(runs):
-        return format(np.mean(runs), form) if form else mean_and_deviation(runs)
-
+    """Print a value's mean and deviation, or its mean in a form, by two columns of the file."""
+    show = mean_and_deviation if form is None else lambda runs: format(np.mean(runs), form)
     found = grouped(part, value, row, column)
     rows, names = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
     cells = [[name, *(show(found[name, other]) for other in names)] for name in rows]
@@ -247,12 +237,12 @@ def print_times():
 
 def print_strides():
     """Print the accuracies of each seed, and the mean difference with its interval."""
-    rows = [list(row.values()) for row in read('strides')]
-    _, pooling, strides = np.array(rows, float).T
-    differences = strides - pooling
-    for row, difference in zip(rows, differences, strict=True):
-        row.append(f'{difference:.2f}')
-    print_table(['seed', 'pooling', 'strides', 'difference'], rows)
+    columns = ['seed', 'pooling', 'strides']
+    seeds, pooling, strides = (grouped('strides', column)[()] for column in columns)
+    differences = np.subtract(strides, pooling)
+    rows = zip(seeds, pooling, strides, differences, strict=True)
+    table = [[f'{seed:.0f}', *(f'{value:.2f}' for value in values)] for seed, *values in rows]
+    print_table([*columns, 'difference'], table)
     low, high = stats.ttest_rel(strides, pooling).confidence_interval()
     print(f'\nMean {differences.mean():.2f}, 95% confidence interval {low:.2f} to {high:.2f}.')
 
@@ -298,7 +288,7 @@ def main(*parts):
             nb = run_cells('performance-0-test')
     for part, (columns, measure, print_part) in parts.items():
         if not only_tables:
-            write(part, columns.split(), measure(nb))
+            write(part, columns, measure(nb))
         print(f'\n### {part.capitalize()}\n')
         print_part()
 

@@ -19,7 +19,6 @@ from tests.workers import script, start
 
 ROUNDS = 5
 BATCHES = [64, 512]  # images
-COLUMNS = ['images_per_worker', 'workers', 'round', 'images_per_second']
 PIN = """import os
 
 os.sched_setaffinity(0, [{core}])
@@ -75,5 +74,5 @@ def print_results():
 
 if __name__ == '__main__':
     if sys.argv[1:] != ['--tables']:
-        write('machines', COLUMNS, measure())
+        write('machines', 'images_per_worker workers round images_per_second', measure())
     print_results()

@@ -14,7 +14,7 @@ def write(name, columns, rows):
     path = RESULTS / f'{name}.csv'
     with path.open('w', buffering=1, encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(columns)
+        writer.writerow(columns.split())
         writer.writerows(rows)
 
 
