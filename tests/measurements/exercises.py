@@ -1,28 +1,20 @@
 """Measures the figures in the exercises' solutions, and prints them as Markdown tables.
 
-Usage: python -m tests.measurements.exercises [part ...]
-
-The parts are times, networks, few, correlations, strides, curve, hardest and digits, by default all.
-Each writes every result to a CSV file of its own, as soon as it has it. With --tables alone, the
-tables of the files that are there are printed, and nothing is measured.
+Usage: python -m tests.measurements.exercises [part ...], by default all of PARTS
 """
 
-import copy
 import io
 import random
 import re
 import sys
 import time
 from contextlib import redirect_stdout
+from functools import partial
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import matplotlib
 import numpy as np
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage, stats
 
 from tests.lesson import CODE, replace_text, run_cell, run_cells, with_new_model
@@ -39,61 +31,42 @@ OURS = CODE['model']
 SOLUTIONS = solved_models()
 SIGMOID = SOLUTIONS['sigmoid']
 SIMPLEST = SOLUTIONS['8 and 16 filters, no fc1']
-GLOROT = 'he_normal', 'glorot_uniform'
-
-
-def edited(source, *edits):
-    """Return source with each old text replaced by its new one."""
-    for old, new in edits:
-        source = replace_text(source, old, new)
-    return source
-
-
-def scaled(scale):
-    """Return the edit that gives initial weights the variance scale / inputs."""
-    return "'he_normal'", f'keras.initializers.VarianceScaling({scale})'
-
+HE, GLOROT = "'he_normal'", "'glorot_uniform'"
+SCALED = 'keras.initializers.VarianceScaling'
 
 # The model's cell for each network.
 MODELS = {
     'ours': OURS,
-    "ours, Glorot's initialization": edited(OURS, GLOROT),
+    "ours, Glorot's initialization": replace_text(OURS, HE, GLOROT),
     'sigmoid': SIGMOID,
-    "sigmoid, Glorot's initialization": edited(SIGMOID, GLOROT),
-    'sigmoid, VarianceScaling(8)': edited(SIGMOID, scaled(8)),
-    'sigmoid, VarianceScaling(32)': edited(SIGMOID, scaled(32)),
+    "sigmoid, Glorot's initialization": replace_text(SIGMOID, HE, GLOROT),
+    'sigmoid, VarianceScaling(8)': replace_text(SIGMOID, HE, f'{SCALED}(8)'),
+    'sigmoid, VarianceScaling(32)': replace_text(SIGMOID, HE, f'{SCALED}(32)'),
     'sigmoid in fc1': SOLUTIONS['sigmoid in fc1'],
     'L2': SOLUTIONS['L2'],
     'L2 in fc1': SOLUTIONS['L2 in fc1'],
     'dropout': SOLUTIONS['dropout'],
     'strides': SOLUTIONS['strides'],
-    '3×3 filters': edited(OURS, ('2D(16, 5', '2D(16, 3'), ('2D(36, 5', '2D(36, 3')),
-    '8 and 18 filters': edited(OURS, ('2D(16', '2D(8'), ('2D(36', '2D(18')),
-    '32 neurons': edited(OURS, ('Dense(128', 'Dense(32')),
+    '3×3 filters': replace_text(replace_text(OURS, '16, 5', '16, 3'), '36, 5', '36, 3'),
+    '8 and 18 filters': replace_text(replace_text(OURS, '2D(16', '2D(8'), '2D(36', '2D(18'),
+    '32 neurons': replace_text(OURS, 'Dense(128', 'Dense(32'),
     '3×3 filters, 32 and 72': SOLUTIONS['3×3 filters, 32 and 72'],
     'only the first convolution': re.sub('.*layer_conv2.*\n.*\n.*Pooling.*\n', '', OURS),
     'no convolutions': re.sub('.*(Conv2D|Pooling2D)[(].*\n', '', OURS),
     'only the last fully-connected layer': re.sub('.*layer_fc1.*\n', '', OURS),
     'one more convolution': SOLUTIONS['one more convolution'],
     '8 and 16 filters, no fc1': SIMPLEST,
-    '4 and 8 filters, no fc1': edited(SIMPLEST, ('2D(8', '2D(4'), ('2D(16', '2D(8')),
+    '4 and 8 filters, no fc1': replace_text(replace_text(SIMPLEST, '(8', '(4'), '(16', '(8'),
     'both convolutions frozen': OURS.replace("'same'", "'same', trainable=False"),
     'learning rate 1e-3': OURS,
 }
 NETWORKS = list(MODELS)
 # Only these are trained for 10,000 iterations.
-LONG = [
-    'ours',
-    'no convolutions',
-    '8 and 16 filters, no fc1',
-    '4 and 8 filters, no fc1',
-    'both convolutions frozen',
-]
-# These do the same work as another network.
-UNTIMED = [name for name in NETWORKS if re.search('Glorot|Scaling|rate', name)]
+LONG = ['ours', 'no convolutions', 'both convolutions frozen']
+LONG += ['8 and 16 filters, no fc1', '4 and 8 filters, no fc1']
 # These are also trained on few images, as exercises 3 and 5 ask.
 FEW = ['ours', 'L2', 'L2 1e-2', 'L2 in fc1', 'dropout']
-MODELS['L2 1e-2'] = edited(SOLUTIONS['L2'], ('1e-3', '1e-2'))
+MODELS['L2 1e-2'] = replace_text(SOLUTIONS['L2'], '1e-3', '1e-2')
 MODELS['RandomTranslation'] = SOLUTIONS['shifted at random']
 
 
@@ -128,13 +101,12 @@ def measure_networks(nb):
 
 def measure_few(nb):
     """Yield accuracies after a training on few images: on these, and on the validation set."""
-    everything = copy.copy(nb.data.train)
+    nb = with_new_model(nb)  # The other parts need all images.
     run_cell(nb, 'exercise-3', few_images())
     for name, seed, _ in trained(nb, FEW, SEEDS, 2000):
         for what in ['train', 'validation']:
             part = getattr(nb.data, what)
             yield name, seed, what, percent(nb.accuracy(part.images, part.labels))
-    nb.data.train = everything
 
 
 def measure_correlations(nb):
@@ -149,11 +121,10 @@ def measure_times(nb):
     """Yield the seconds of 100 iterations, in a random order that is new in each of nine rounds."""
     train = nb.data.train
     order = nb.random_order(len(train.images))
-    steps = {
-        name: nb.tf.function(with_new_model(nb, MODELS[name]).train_step)
-        for name in NETWORKS
-        if name not in UNTIMED
-    }
+    steps = {}
+    for name in NETWORKS:
+        if not re.search('Glorot|Scaling|rate', name):  # These do the same work as another network.
+            steps[name] = nb.tf.function(with_new_model(nb, MODELS[name]).train_step)
     for turn in range(10):  # The first one warms up and does not count.
         for name in random.sample(list(steps), len(steps)):
             begin = time.perf_counter()
@@ -177,10 +148,8 @@ def measure_curve(nb):
     """Yield our network's accuracy and mean cross-entropy on the test set."""
     test = nb.data.test
     for _, seed, iteration in trained(nb, ['ours'], range(1, 9), 0, 1, 100, 1000, 10_000):
-        y_pred = nb.model.predict(test.images, batch_size=256, verbose=0)
-        right = y_pred.argmax(axis=1) == test.cls
-        losses = nb.keras.losses.categorical_crossentropy(test.labels, y_pred)
-        yield seed, iteration, percent(right.mean()), f'{np.mean(losses):.4f}'
+        loss = nb.model.evaluate(test.images, test.labels, batch_size=256, verbose=0)
+        yield seed, iteration, percent(nb.accuracy(test.images, test.labels)), f'{loss:.4f}'
 
 
 def measure_hardest(nb):
@@ -192,30 +161,29 @@ def measure_hardest(nb):
             yield seed, digit, np.sum(wrong & (test.cls == digit))
 
 
-def draw_digits(folder):
-    """Yield files with a black digit in a white picture, off its center, by fonts and digits."""
+def printed_digits():
+    """Yield white pictures with a black digit off the center, 0 to 9 in each font."""
     for name in FONTS.split():
-        file = Path(matplotlib.get_data_path(), 'fonts/ttf', f'{name}.ttf')
-        font = PIL.ImageFont.truetype(str(file), 120)
+        font = ImageFont.truetype(f'{matplotlib.get_data_path()}/fonts/ttf/{name}.ttf', 120)
         for digit in range(10):
-            picture = PIL.Image.new('L', (200, 300), 'white')
-            PIL.ImageDraw.Draw(picture).text((20, 40), str(digit), 'black', font)
-            path = Path(folder, f'{name}-{digit}.png')
-            picture.save(path)
-            yield path
+            picture = Image.new('L', (200, 300), 'white')
+            ImageDraw.Draw(picture).text((20, 40), str(digit), 'black', font)
+            yield picture
 
 
 def measure_printed(nb):
     """Yield how many of the printed digits the model gets right, by what is done to them."""
     run_cell(nb, 'exercise-13', reading()[0])
-    with TemporaryDirectory() as folder:
-        files = list(draw_digits(folder))
-        small = [PIL.Image.open(file).resize((28, 28)) for file in files]
-        by_read_digit = np.concatenate([nb.read_digit(file) for file in files])
+    small, read_digits = [], []
+    for picture in printed_digits():
+        small.append(picture.resize((28, 28)))
+        file = io.BytesIO()
+        picture.save(file, 'png')
+        read_digits.append(nb.read_digit(file)[0])
     plain = np.array(small, np.float32).reshape(-1, 784) / 255
-    ways = {'resized': plain, 'resized and inverted': 1 - plain, 'by read_digit': by_read_digit}
+    ways = {'resized': plain, 'resized and inverted': 1 - plain, 'by read_digit': read_digits}
     for way, images in ways.items():
-        right = nb.predict_cls(images) == np.arange(len(images)) % 10
+        right = nb.predict_cls(np.array(images)) == np.arange(len(images)) % 10
         yield f'right of 90 printed, {way}', np.sum(right)
 
 
@@ -236,36 +204,13 @@ def measure_digits(nb):
                 yield name, seed, what, right
 
 
-def print_groups(part, value, row, column, columns=None, show=mean_and_deviation):
-    """Print what `show` makes of a value's runs, in rows and columns by two columns of the file."""
+def print_groups(part, value, row, column, columns=None, form=None):
+    """Print a value's mean and deviation, or its mean in a form, by two columns of the file."""
+    show = mean_and_deviation if form is None else lambda runs: format(np.mean(runs), form)
     found = grouped(part, value, row, column)
     rows, names = (list(dict.fromkeys(key)) for key in zip(*found, strict=True))
     cells = [[name, *(show(found[name, other]) for other in names)] for name in rows]
     print_table(columns or [row, *names], cells)
-
-
-def print_few():
-    """Print the means over the seeds."""
-    columns = ['network', 'on the 1,000 images', 'on the validation set']
-    print_groups('few', 'accuracy', 'network', 'images', columns)
-
-
-def print_correlations():
-    """Print the means over the seeds."""
-    print_groups(
-        *('correlations', 'correlation', 'network', 'layer'),
-        show=lambda found: f'{np.mean(found):.2f}',
-    )
-
-
-def print_hardest():
-    """Print the errors of each seed."""
-    print_groups('hardest', 'errors', 'seed', 'digit', show=lambda found: f'{found[0]:.0f}')
-
-
-def print_digits():
-    """Print the means over the seeds: percent, and numbers of printed digits."""
-    print_groups('digits', 'value', 'what', 'network', ['images', 'ours', 'RandomTranslation'])
 
 
 def print_networks():
@@ -285,20 +230,19 @@ def print_times():
     """Print the medians of the times, and the lowest and highest."""
     table = []
     for name, ratios in sorted(time_ratios().items(), key=lambda item: NETWORKS.index(item[0])):
-        cells = [np.median(ratios), min(ratios), max(ratios)]
-        table.append([name, *(f'{ratio:.2f}' for ratio in cells)])
+        median_and_range = np.quantile(ratios, [0.5, 0, 1])
+        table.append([name, *(f'{ratio:.2f}' for ratio in median_and_range)])
     print_table(['network', 'time to ours', 'lowest', 'highest'], table)
 
 
 def print_strides():
     """Print the accuracies of each seed, and the mean difference with its interval."""
-    seeds, pooling, strides = (
-        grouped('strides', column)[()] for column in ['seed', 'pooling', 'strides']
-    )
+    columns = ['seed', 'pooling', 'strides']
+    seeds, pooling, strides = (grouped('strides', column)[()] for column in columns)
     differences = np.subtract(strides, pooling)
     rows = zip(seeds, pooling, strides, differences, strict=True)
     table = [[f'{seed:.0f}', *(f'{value:.2f}' for value in values)] for seed, *values in rows]
-    print_table(['seed', 'pooling', 'strides', 'difference'], table)
+    print_table([*columns, 'difference'], table)
     low, high = stats.ttest_rel(strides, pooling).confidence_interval()
     print(f'\nMean {differences.mean():.2f}, 95% confidence interval {low:.2f} to {high:.2f}.')
 
@@ -307,12 +251,20 @@ def print_curve():
     """Print the means over the seeds."""
     losses = grouped('curve', 'loss', 'iterations')
     table = []
-    for key, found in grouped('curve', 'accuracy', 'iterations').items():
-        lowest_highest = f'{min(found):.1f}–{max(found):.1f}'
-        loss = f'{np.mean(losses[key]):.3f}'
-        table.append([f'{int(key[0]):,}', mean_and_deviation(found), lowest_highest, loss])
+    for (n,), found in grouped('curve', 'accuracy', 'iterations').items():
+        row = [f'{int(n):,}', mean_and_deviation(found), f'{min(found):.1f}–{max(found):.1f}']
+        table.append([*row, f'{np.mean(losses[(n,)]):.3f}'])
     print_table(['iterations', 'accuracy', 'lowest–highest', 'cross-entropy'], table)
 
+
+FEW_COLUMNS = ['network', 'on the 1,000 images', 'on the validation set']
+DIGITS_COLUMNS = ['images', 'ours', 'RandomTranslation']
+print_few = partial(print_groups, 'few', 'accuracy', 'network', 'images', FEW_COLUMNS)
+print_correlations = partial(
+    print_groups, 'correlations', 'correlation', 'network', 'layer', form='.2f'
+)
+print_hardest = partial(print_groups, 'hardest', 'errors', 'seed', 'digit', form='.0f')
+print_digits = partial(print_groups, 'digits', 'value', 'what', 'network', DIGITS_COLUMNS)
 
 # For each part: the columns of its file, what measures, and what prints.
 PARTS = {
@@ -336,7 +288,7 @@ def main(*parts):
             nb = run_cells('performance-0-test')
     for part, (columns, measure, print_part) in parts.items():
         if not only_tables:
-            write(part, columns.split(), measure(nb))
+            write(part, columns, measure(nb))
         print(f'\n### {part.capitalize()}\n')
         print_part()
 

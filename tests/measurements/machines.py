@@ -1,9 +1,5 @@
 """Measures exercise 14's table: images a second of one worker and of two that train together.
 
-Usage: python -m tests.measurements.machines [rounds], by default 5
-
-With --tables alone, the table of the file that is there is printed, and nothing is measured.
-
 One worker has the notebook as it is, and two have the solution's edits. They take turns in an order
 that is drawn anew in each round. Each worker has a core of its own.
 """
@@ -21,6 +17,7 @@ from tests.measurements.tables import grouped, print_table, write
 from tests.solutions import cells_for_workers
 from tests.workers import script, start
 
+ROUNDS = 5
 BATCHES = [64, 512]  # images
 PIN = """import os
 
@@ -51,9 +48,9 @@ def scripts(num_workers):
     return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
 
 
-def measure(rounds):
+def measure():
     """Yield the images a second of one worker, and of two workers together."""
-    for turn in range(1, rounds + 1):
+    for turn in range(1, ROUNDS + 1):
         for num_workers in random.sample([1, 2], 2):
             logs = start(*scripts(num_workers))
             found = [re.findall('Images/s: (.*)', log) for log in logs]
@@ -75,15 +72,7 @@ def print_results():
     print_table(columns, rows)
 
 
-def main(rounds=5):
-    """Measure, and print the table."""
-    columns = ['images_per_worker', 'workers', 'round', 'images_per_second']
-    write('machines', columns, measure(rounds))
-    print_results()
-
-
 if __name__ == '__main__':
-    if sys.argv[1:] == ['--tables']:
-        print_results()
-    else:
-        main(*map(int, sys.argv[1:]))
+    if sys.argv[1:] != ['--tables']:
+        write('machines', 'images_per_worker workers round images_per_second', measure())
+    print_results()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from tests.lesson import NOTEBOOK
 
@@ -35,10 +34,7 @@ def main(path=NOTEBOOK):
     book = nbformat.read(path, as_version=4)
     resources = {'metadata': {'path': str(Path(path).parent)}}
     client = NotebookClient(book, timeout=None, record_timing=False, resources=resources)
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        sys.exit(f'{error}\nA cell raised an error, so nothing is written.')
+    client.execute()
     for cell in book.cells:
         cell.metadata = {}
         if cell.cell_type == 'code':

@@ -1,32 +1,13 @@
-"""Trains the notebook's network and draws the pictures in the folder images.
-
-Usage: python -m tests.measurements.pictures [--iterations number] [--folder folder]
-"""
-
-import argparse
-import io
-from contextlib import redirect_stdout
-from pathlib import Path
+"""Trains the notebook's network and draws the pictures in the folder images."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tests.lesson import ROOT, run_cells
 
-TESTS = [0, 1, 100, 1000, 10_000]  # iterations at which the network is tested
 EXAMPLE = 2148  # the test image in the flowchart, a four that is a little like a nine
 GREEN = '#00755e'
 GRAY = '#999999'
-
-
-def train(num_iterations):
-    """Train the notebook's network as its cells do; return a module with the notebook's names."""
-    with redirect_stdout(io.StringIO()):
-        nb = run_cells('performance-0-test')
-        for test in TESTS:
-            nb.optimize(min(test, num_iterations) - int(nb.model.optimizer.iterations))
-            nb.print_test_accuracy()
-    return nb
 
 
 def gray(values):
@@ -44,21 +25,15 @@ class Board:
     """A figure to draw on, in units of 1/100 inch from its top left corner."""
 
     def __init__(self, width, height):
-        self.width, self.height = width, height
         self.figure = Figure(figsize=(width / 100, height / 100), layout='none')
-        self.ax = self.add_axes(0, 0, width, height)
+        self.ax = self.figure.add_axes((0, 0, 1, 1))
         self.ax.axis('off')
-
-    def add_axes(self, x, y, width, height):
-        """Return new axes that fill a rectangle."""
-        rectangle = np.array([x, self.height - y - height, width, height])
-        return self.figure.add_axes(rectangle / ([self.width, self.height] * 2))
+        self.ax.axis((0, width, height, 0))
 
     def image(self, pixels, x, y, width, height, **kwargs):
         """Draw an array in a thin frame."""
         right, bottom = x + width, y + height
-        extent = x, right, bottom, y
-        self.ax.imshow(pixels, extent=extent, interpolation='nearest', **kwargs)
+        self.ax.imshow(pixels, extent=(x, right, bottom, y), interpolation='nearest', **kwargs)
         xs, ys = [x, right, right, x, x], [y, y, bottom, bottom, y]
         self.ax.plot(xs, ys, color=GRAY, linewidth=0.6)
 
@@ -82,7 +57,6 @@ class Board:
 
     def save(self, path):
         """Write the figure to a PNG file."""
-        self.ax.axis((0, self.width, self.height, 0))
         self.figure.savefig(path, dpi=200, facecolor='white', pil_kwargs={'optimize': True})
 
 
@@ -91,9 +65,7 @@ def draw_flowchart(nb, path):
     outputs = [nb.data.test.images[[EXAMPLE]]]
     for layer in nb.model.layers:
         outputs.append(layer(outputs[-1]).numpy())
-    image, _, images1, _, images2, numbers, features, probabilities = (
-        output[0] for output in outputs[1:]
-    )
+    _, image, _, images1, _, images2, numbers, features, probabilities = [out[0] for out in outputs]
     conv1, _, conv2, _, _, _, fc2, _ = nb.model.get_weights()
 
     board = Board(910, 690)
@@ -196,15 +168,13 @@ def draw_results(nb, path):
 
     board.text(14, 30, f'{accuracy:.1%} of the test images right', **title)
     board.text(14, 56, f'after {max(accuracies.test):,} iterations', ha='left')
-    ax = board.add_axes(92, 86, 342, 284)
-    for shown, line, style in [
-        (accuracies.train, '.', {'color': GRAY}),
-        (accuracies.test, 'o-', {'color': GREEN, 'linewidth': 2.5}),
-    ]:
-        ax.plot(list(shown), [1 - acc for acc in shown.values()], line, clip_on=False, **style)
+    ax = board.figure.add_axes((92 / 800, 68 / 438, 342 / 800, 284 / 438))
+    for shown, line, color in [(accuracies.train, '.', GRAY), (accuracies.test, 'o-', GREEN)]:
+        errors_shown = 1 - np.array(list(shown.values()))
+        ax.plot(list(shown), errors_shown, line, color=color, linewidth=2.5, clip_on=False)
     ax.set_xscale('symlog', linthresh=1)
     ax.set_yscale('symlog', linthresh=0.01)
-    ax.set_xticks(TESTS, [f'{n:,}' for n in TESTS])
+    ax.set_xticks(list(accuracies.test), [f'{n:,}' for n in accuracies.test])
     ax.set_yticks([0, 0.01, 0.1, 1], ['0', '1%', '10%', '100%'])
     ax.minorticks_off()
     ax.set(xlim=(0, None), ylim=(0, 1))
@@ -226,16 +196,11 @@ def draw_results(nb, path):
     board.save(path)
 
 
-def main():
-    """Read the command line, train, and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--iterations', type=int, default=max(TESTS))
-    parser.add_argument('--folder', type=Path, default=ROOT / 'images')
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    nb = train(args.iterations)
-    draw_flowchart(nb, args.folder / 'network_flowchart.png')
-    draw_results(nb, args.folder / 'results.png')
+def main(edits=None, folder=ROOT / 'images'):
+    """Train as the notebook's cells do, or as edits of them, and draw both pictures."""
+    nb = run_cells('curve-code', edits)
+    draw_flowchart(nb, folder / 'network_flowchart.png')
+    draw_results(nb, folder / 'results.png')
 
 
 if __name__ == '__main__':

@@ -1,14 +1,7 @@
 """Measures how fast the notebook trains, beside other programs that train the same network.
 
-Usage: python -m tests.measurements.speed [rounds] [epochs], by default 9 rounds of 1 epoch each
-
-With --tables alone, the table of the file that is there is printed, and nothing is measured.
-
-All programs run in an order that is drawn anew in each round, from the same weights and with Adam on
-batches of the same training images. The notebook with TF_ENABLE_ONEDNN_OPTS=0, which has to be set
-before TensorFlow is imported, has a process of its own. PyTorch takes part if it is installed. Two
-limits are measured with them: a product of large matrices with as many operations, and TensorFlow's
-kernels for an iteration, each run alone.
+All run in an order that is drawn anew in each round, from the same weights and on batches of the
+same images. PyTorch takes part if it is installed. The README here says more about the programs.
 """
 
 import io
@@ -28,21 +21,11 @@ import numpy as np
 from tests.lesson import CODE, replace_text, run_cells, with_new_model
 from tests.measurements.tables import grouped, print_table, read, write
 
-BATCH, EPOCH = 64, 860  # images; iterations in which `model.fit` goes through all 55,000
+ROUNDS, BATCH, EPOCH = 9, 64, 860  # EPOCH iterations have all 55,000 images in batches of 64.
 OURS, PRODUCT, KERNELS = 'this notebook', 'a large matrix product', 'the kernels alone'
 OLD_KERNELS = 'this notebook, TF_ENABLE_ONEDNN_OPTS=0'
 
-# A program is a pair: what trains for some iterations, and what predicts.
-
-
-def fresh_model(nb, **kwargs):
-    """Return the notebook's model with its initial weights, compiled anew."""
-    model = nb.keras.models.clone_model(nb.model)
-    model.set_weights(nb.model.get_weights())
-    optimizer = nb.keras.optimizers.Adam(1e-4, epsilon=1e-8)
-    model.compile(optimizer, 'categorical_crossentropy', **kwargs)
-    model.optimizer.build(model.trainable_variables)
-    return model
+# A program is a pair: what trains for an epoch, and what predicts.
 
 
 def load(variable):
@@ -54,10 +37,10 @@ def load(variable):
     return notebook
 
 
-def train_notebook(iterations):
+def train_notebook():
     """Train by the own function of the notebook that this process has loaded."""
     with redirect_stdout(io.StringIO()):
-        notebook.optimize(iterations)
+        notebook.optimize(EPOCH)
 
 
 def predict_notebook(images):
@@ -66,12 +49,12 @@ def predict_notebook(images):
 
 
 def old_kernels_program():
-    """Train by the notebook's own function in a process that has the old kernels."""
+    """Train by the notebook's own function in a process of its own, as imports read the variable."""
     context = multiprocessing.get_context('spawn')
     pool = ProcessPoolExecutor(1, mp_context=context, initializer=load, initargs=['0'])
 
     def elsewhere(function):
-        return lambda argument: pool.submit(function, argument).result()
+        return lambda *args: pool.submit(function, *args).result()
 
     return elsewhere(train_notebook), elsewhere(predict_notebook)
 
@@ -85,7 +68,7 @@ def random_batch(nb, images, labels):
 def graph_program(nb):
     """Train by a loop of up to 100 iterations inside one graph."""
     tf, own = nb.tf, with_new_model(nb)
-    own.model = fresh_model(nb)
+    own.model.optimizer.build(own.model.trainable_variables)
     images, labels = tf.constant(nb.data.train.images), tf.constant(nb.data.train.labels)
 
     @tf.function
@@ -93,9 +76,9 @@ def graph_program(nb):
         for _ in tf.range(iterations):
             own.train_step(*random_batch(nb, images, labels))
 
-    def train(iterations):
-        for done in range(0, iterations, 100):
-            loop(tf.constant(min(100, iterations - done)))
+    def train():
+        for done in range(0, EPOCH, 100):
+            loop(tf.constant(min(100, EPOCH - done)))
 
     return train, own.model.predict_on_batch
 
@@ -119,8 +102,8 @@ def session_program(nb):
         session = v1.Session()
         session.run(v1.global_variables_initializer())
 
-    def train(iterations):
-        for _ in range(iterations):
+    def train():
+        for _ in range(EPOCH):
             batch = np.random.randint(len(data.images), size=BATCH)
             session.run(step, {x: data.images[batch], y: data.labels[batch]})
 
@@ -129,12 +112,9 @@ def session_program(nb):
 
 def fit_program(nb, *data, **kwargs):
     """Train by `model.fit`."""
-    model = fresh_model(nb, **kwargs)
-
-    def train(iterations):
-        model.fit(*data, epochs=iterations // EPOCH, verbose=0)
-
-    return train, model.predict_on_batch
+    model = with_new_model(nb).model
+    model.compile(model.optimizer, model.loss, **kwargs)
+    return partial(model.fit, *data, verbose=0), model.predict_on_batch
 
 
 def best_fit_program(nb):
@@ -162,35 +142,34 @@ def torch_program(nb, best):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=best)
     images, cls = torch.from_numpy(nb.data.train.images), torch.from_numpy(nb.data.train.cls)
 
-    def train(iterations):
-        for _ in range(iterations):
+    def train():
+        for _ in range(EPOCH):
             batch = torch.randint(len(images), (BATCH,))
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), cls[batch]).backward()
             optimizer.step()
 
+    @torch.no_grad()
     def predict(images):
-        with torch.no_grad():
-            return model(torch.from_numpy(images)).numpy()
+        return model(torch.from_numpy(images)).numpy()
 
     return train, predict
 
 
 def kernels_program(nb, kernels):
     """Run each kernel by itself, once for each iteration."""
-    tf = nb.tf
 
-    @tf.function
-    def repeat(kernel, times):
+    @nb.tf.function
+    def repeat(kernel):
         result = kernel()
-        for _ in tf.range(times - 1):
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+        for _ in nb.tf.range(EPOCH - 1):
+            nb.tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             result = kernel()
         return result
 
-    def train(iterations):
+    def train():
         for kernel in kernels:
-            repeat(kernel, tf.constant(iterations))
+            repeat(kernel)
 
     return train, None
 
@@ -244,22 +223,22 @@ def make_programs(nb):
     return programs
 
 
-def measure(nb, programs, rounds, iterations):
+def measure():
     """Yield, for each round and program, the seconds of its iterations, and its accuracy then."""
-    test = nb.data.test
-    for turn in range(rounds + 1):  # The first one warms up and does not count.
-        found = {}
+    nb = load('1')
+    programs, test = make_programs(nb), nb.data.test
+    for turn in range(ROUNDS + 1):  # The first one warms up and does not count.
+        rows = {}
         for name in random.sample(list(programs), len(programs)):
             train, predict = programs[name]
             begin = time.perf_counter()
-            train(iterations)
+            train()
             seconds, right = time.perf_counter() - begin, ''
             if predict:
                 right = f'{np.mean(predict(test.images).argmax(axis=1) == test.cls):.4f}'
-            found[name] = f'{seconds:.3f}', right
+            rows[name] = name, turn, EPOCH, f'{seconds:.3f}', right, processor()
         if turn > 0:
-            for name in programs:
-                yield name, turn, iterations, *found[name], processor()
+            yield from (rows[name] for name in programs)
 
 
 def print_results():
@@ -267,10 +246,8 @@ def print_results():
     rows = read('speed')
     print(f'{rows[0]["processor"]}:\n')
     accuracies = {row['program']: row['accuracy'] for row in rows}
-    speeds = {
-        name: int(rows[0]['iterations']) / np.array(seconds)
-        for (name,), seconds in grouped('speed', 'seconds', 'program').items()
-    }
+    iterations, seconds = int(rows[0]['iterations']), grouped('speed', 'seconds', 'program')
+    speeds = {name: np.divide(iterations, found) for (name,), found in seconds.items()}
     table = []
     for name, speed in speeds.items():
         ratios = speeds[OURS] / speed
@@ -291,16 +268,7 @@ def processor():
     return f'{name} {vnni} AVX512-VNNI, {len(os.sched_getaffinity(0))} threads'
 
 
-def main(rounds=9, epochs=1):
-    """Measure, and print the table."""
-    nb = load('1')
-    columns = ['program', 'round', 'iterations', 'seconds', 'accuracy', 'processor']
-    write('speed', columns, measure(nb, make_programs(nb), rounds, epochs * EPOCH))
-    print_results()
-
-
 if __name__ == '__main__':
-    if sys.argv[1:] == ['--tables']:
-        print_results()
-    else:
-        main(*map(int, sys.argv[1:]))
+    if sys.argv[1:] != ['--tables']:
+        write('speed', 'program round iterations seconds accuracy processor', measure())
+    print_results()

@@ -1,8 +1,6 @@
 """Runs the notebook, shortened, with the lowest and the highest versions that are allowed.
 
 Usage: python -m tests.measurements.versions [pythons], by default those of pyenv from 3.10 on
-
-With --tables alone, the table of the file that is there is printed, and nothing is measured.
 """
 
 import json
@@ -18,10 +16,9 @@ import nbformat
 from tests.lesson import ROOT, without_outputs
 from tests.measurements.tables import print_table, read, write
 
-PACKAGES = ['tensorflow', 'keras', 'numpy', 'matplotlib', 'scikit-learn']
-COLUMNS = ['python', *PACKAGES, 'allowed', 'seconds', 'accuracy', 'stderr']
+PACKAGES = 'tensorflow keras numpy matplotlib scikit-learn'
 VERSIONS = f"""import importlib.metadata, json, platform
-print(json.dumps([platform.python_version(), *map(importlib.metadata.version, {PACKAGES})]))
+print(json.dumps([platform.python_version(), *map(importlib.metadata.version, {PACKAGES.split()})]))
 """
 # 200 iterations in place of 10,000.
 EDITED = ['performance-1000-optimize', 'performance-10000-optimize']
@@ -62,18 +59,12 @@ def print_results():
     rows = read('versions')
     for row in rows:
         row['stderr'] = row['stderr'].strip().replace('\n', ' ') or 'none'
-    print_table(COLUMNS, [row.values() for row in rows])
-
-
-def main(*pythons):
-    """Measure, and print the table."""
-    pythons = pythons or sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
-    write('versions', COLUMNS, measure(pythons))
-    print_results()
+    print_table(rows[0], [row.values() for row in rows])
 
 
 if __name__ == '__main__':
-    if sys.argv[1:] == ['--tables']:
-        print_results()
-    else:
-        main(*sys.argv[1:])
+    if sys.argv[1:] != ['--tables']:
+        pyenv = sorted(Path.home().glob('.pyenv/versions/3.1?.*/bin/python3'))
+        columns = f'python {PACKAGES} allowed seconds accuracy stderr'
+        write('versions', columns, measure(sys.argv[1:] or pyenv))
+    print_results()
