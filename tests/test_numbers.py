@@ -93,7 +93,7 @@ def network(name, iterations=1000):
 
 def errors_of(name):
     """Return the mean and the deviation of a network's errors after 1,000 iterations."""
-    return spread(np.subtract(100, accuracies(name)))
+    return spread([100 - value for value in accuracies(name)])
 
 
 def few(name):
