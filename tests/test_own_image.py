@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from tests.lesson import CODE, replace_text, run_cell, tiny_model, with_new_model
+from tests.lesson import run_cell, with_new_model
 from tests.solutions import reading
 
 ORIENTATION = 0x112  # The number of the EXIF tag.
@@ -83,9 +83,7 @@ def with_16_bits(picture):
 
 # What makes a picture of a test image, by the names of the kinds.
 KINDS = {
-    'black on white': lambda image: page(stencil(image)),
     'dark gray paper': lambda image: page(stencil(image), ink=20, paper=100),
-    'chalk on a blackboard': lambda image: page(stencil(image), ink=230, paper=40),
     'light pencil in a shadow': lambda image: shaded(page(stencil(image, thinner=7), 150, 225)),
     'chalk in a shadow': lambda image: shaded(page(stencil(image, thinner=7), 230, 40)),
     'photo': photo,
@@ -96,58 +94,29 @@ KINDS = {
 }
 
 
-def share_read(nb, draw, file, images, inputs):
-    """Return the share of pictures read right, among 30 whose inputs the network reads right.
-
-    Pictures are drawn of images; inputs are the same in the form that the network takes.
-    """
-    cls = nb.data.test.cls[: len(images)]
-    known = np.flatnonzero(np.argmax(nb.model(inputs), axis=1) == cls)[:30]
-    assert len(known) == 30
-    read = []
-    for i in known:
-        picture = draw(images[i])
-        kind = 'JPEG' if picture.mode == 'RGB' else 'PNG'
-        picture.save(file, kind, exif=picture.getexif())
-        read.append(nb.read_digit(file))
-    return np.mean(np.argmax(nb.model(np.concatenate(read)), axis=1) == cls[known])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_digits_are_read_from_files_of_many_kinds(trained, tmp_path, kind):
-    images = trained.data.test.images[:100]
-    assert share_read(trained, KINDS[kind], tmp_path / 'digit', images, images) >= 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('img_size', [28, 32, 36])
-def test_digits_are_read_for_images_of_other_sizes(loaded, tmp_path, img_size):
-    """With MNIST in a border of zeros, and no convolutions, so that the place matters more."""
-    nb = with_new_model(loaded, tiny_model())
-    small_images = nb.data.test.images[:100]
-    border = (img_size - 28) // 2
-    for part in vars(nb.data).values():
-        images = part.images[:20_000].reshape(-1, 28, 28)
-        padded = np.pad(images, [(0, 0), (border, border), (border, border)])
-        part.images = padded.reshape(len(images), -1)
-    run_cell(nb, 'dimensions-code', replace_text(CODE['dimensions-code'], '28', str(img_size)))
-    run_cell(nb, 'model', tiny_model())
-    run_cell(nb, 'compile', replace_text(CODE['compile'], '1e-4', '1e-2'))
-    nb.optimize(1500)
-    run_cell(nb, 'exercise-13', reading()[0])
-    inputs = nb.data.test.images[:100]
-    assert share_read(nb, KINDS['black on white'], tmp_path / 'digit', small_images, inputs) >= 0.9
+    """At least 27 are read right, of 30 test images that the network reads right."""
+    images, cls = trained.data.test.images[:100], trained.data.test.cls[:100]
+    known = np.flatnonzero(trained.predict_cls(images) == cls)[:30]
+    assert len(known) == 30
+    read = []
+    for i in known:
+        picture = KINDS[kind](images[i])
+        form = 'JPEG' if picture.mode == 'RGB' else 'PNG'
+        picture.save(tmp_path / 'digit', form, exif=picture.getexif())
+        read.append(trained.read_digit(tmp_path / 'digit'))
+    assert np.mean(trained.predict_cls(np.concatenate(read)) == cls[known]) >= 0.9
 
 
 @pytest.mark.parametrize(
     ('points', 'size', 'ink', 'paper', 'img_size'),
     [
-        ([(220, 30), (360, 30), (280, 180)], (400, 300), 0, 255, 28),
-        ([(40, 160), (44, 304)], (200, 320), 230, 40, 28),
+        ([(220, 30), (360, 30), (280, 180)], (400, 300), 230, 40, 28),
         ([(90, 300), (450, 325), (450, 300)], (900, 500), 40, 225, 36),
     ],
-    ids=['upper right', 'blackboard, lower left', 'wide, gray paper, for 36×36 pixels'],
+    ids=['blackboard', 'wide, for 36×36 pixels'],
 )
 def test_a_digit_is_read_in_the_form_of_mnist(reader, tmp_path, points, size, ink, paper, img_size):
     mask = Image.new('L', size)
@@ -184,10 +153,10 @@ def test_the_three_largest_probabilities_are_printed(reader, tmp_path, capsys):
     assert np.allclose(ax.images[0].get_array().ravel(), reader.own_image)
 
 
-PAPER = [Image.new('L', (400, 400), gray) for gray in (40, 150, 255)]
+PAPER = Image.new('L', (400, 400), 230)
 
 
-@pytest.mark.parametrize('blank', [*PAPER, *map(shaded, PAPER), with_16_bits(PAPER[-1])])
+@pytest.mark.parametrize('blank', [PAPER, shaded(PAPER), with_16_bits(PAPER)])
 def test_a_blank_page_is_an_error_that_names_the_file(reader, tmp_path, blank):
     blank.save(tmp_path / 'blank.png')
     with pytest.raises(ValueError, match=r'blank\.png'):
