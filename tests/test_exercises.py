@@ -12,6 +12,8 @@ from tests.lesson import (
     CODE,
     TEXT,
     code_blocks,
+    insert_below,
+    iterations,
     replace_text,
     run_cell,
     short_training,
@@ -19,37 +21,35 @@ from tests.lesson import (
     with_new_model,
 )
 from tests.measurements.exercises import MODELS as MEASURED
-from tests.solutions import few_images, measuring, solved_models
+from tests.measurements.tables import read
+from tests.solutions import few_images, measuring, random_shifts, solved_models
 
-MODELS = solved_models()
-
-
-@pytest.fixture
-def run_to_the_end(loaded, monkeypatch):
-    """Return a function that runs a model's cell and those below it, and returns the names."""
-    monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
-
-    def run(model):
-        nb = with_new_model(loaded, model)
-        ids = list(CODE)
-        for cell_id in ids[ids.index('model') + 1 :]:
-            layers = re.findall(r'_(conv\d)', CODE[cell_id])
-            names = [layer.name for layer in nb.model.layers]
-            missing = [layer for layer in layers if f'layer_{layer}' not in names]
-            if missing:
-                # The text says that the error names the layer.
-                with pytest.raises((ValueError, KeyError, NameError), match=missing[0]):
-                    run_cell(nb, cell_id)
-            else:
-                run_cell(nb, cell_id, short_training().get(cell_id))
-        assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
-        assert [*nb.accuracies.train] == [1]
-        return nb
-
-    return run
+MODELS = MEASURED | solved_models()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ['reshape outside', 'only the first convolution'])
+def test_the_cells_below_another_model_run_unless_a_layer_is_missing(loaded, monkeypatch, name):
+    monkeypatch.setattr(plt, 'show', lambda: plt.close('all'))
+    nb = with_new_model(loaded, MODELS[name])
+    ids = list(CODE)
+    for cell_id in ids[ids.index('model') + 1 :]:
+        if name == 'only the first convolution' and 'conv2' in cell_id:
+            # The text says that the error names the layer.
+            with pytest.raises((ValueError, NameError), match='conv2'):
+                run_cell(nb, cell_id)
+        else:
+            run_cell(nb, cell_id, short_training().get(cell_id))
+    assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
+    assert [*nb.accuracies.train] == [1]
+
+
+def test_networks_have_as_many_parameters_as_were_measured(tiny):
+    for row in {row['network']: row for row in read('networks')}.values():
+        run_cell(tiny, 'model', MEASURED[row['network']])
+        assert tiny.model.count_params() == int(row['parameters']), row['network']
+
+
 @pytest.mark.parametrize(
     ('name', 'expected'),
     [
@@ -57,9 +57,10 @@ def run_to_the_end(loaded, monkeypatch):
         ('sigmoid in fc1', ['relu', 'relu', 'sigmoid', 'softmax']),
     ],
 )
-def test_exercises_1_and_2_have_sigmoid_in_all_layers_or_in_one(run_to_the_end, name, expected):
-    layers = run_to_the_end(MODELS[name]).model.layers
-    assert [layer.activation.__name__ for layer in layers if 'layer_' in layer.name] == expected
+def test_exercises_1_and_2_have_sigmoid_in_all_layers_or_in_one(tiny, name, expected):
+    run_cell(tiny, 'model', MODELS[name])
+    layers = [layer for layer in tiny.model.layers if 'layer_' in layer.name]
+    assert [layer.activation.__name__ for layer in layers] == expected
 
 
 def test_exercise_3_takes_1000_images_with_their_labels(tiny):
@@ -69,7 +70,6 @@ def test_exercise_3_takes_1000_images_with_their_labels(tiny):
     assert np.array_equal(tiny.data.train.labels, labels[:1000])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'layers'),
     [
@@ -77,73 +77,39 @@ def test_exercise_3_takes_1000_images_with_their_labels(tiny):
         ('L2 in fc1', ['layer_fc1']),
     ],
 )
-def test_exercise_3_has_an_l2_penalty_on_the_weights_of_all_layers_or_of_one(
-    run_to_the_end, name, layers
-):
-    nb = run_to_the_end(MODELS[name])
-    weights = [nb.model.get_layer(layer).kernel.numpy() for layer in layers]
+def test_exercise_3_has_an_l2_penalty_on_the_weights_of_all_layers_or_of_one(tiny, name, layers):
+    run_cell(tiny, 'model', MODELS[name])
+    weights = [tiny.model.get_layer(layer).kernel.numpy() for layer in layers]
     expected = [1e-3 * np.sum(weight**2) for weight in weights]
-    assert [float(loss) for loss in nb.model.losses] == pytest.approx(expected, rel=1e-4)
+    assert [float(loss) for loss in tiny.model.losses] == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.slow
-def test_exercise_4_gives_the_same_probabilities_without_the_reshape_layer(loaded, run_to_the_end):
-    nb = run_to_the_end(MODELS['reshape outside'])
+def test_exercise_4_gives_the_same_probabilities_without_the_reshape_layer(loaded):
+    nb, plain = with_new_model(loaded, MODELS['reshape outside']), with_new_model(loaded)
     assert nb.model.input_shape == (None, 28, 28, 1)
-    for part in [nb.data.train, nb.data.validation, nb.data.test]:
+    for part in vars(nb.data).values():
         assert part.images.shape[1:] == (28, 28, 1)
-    plain = with_new_model(loaded)
     plain.model.set_weights(nb.model.get_weights())
-    y_pred = plain.model(plain.data.test.images)
-    assert np.allclose(nb.model(nb.data.test.images), y_pred, atol=1e-5)
-    assert np.allclose(nb.model(nb.x), y_pred[:9], atol=1e-5)
+    y_pred = plain.model(plain.x)
+    assert np.allclose(nb.model(nb.data.test.images[:9]), y_pred, atol=1e-5)
+    assert np.allclose(nb.model(nb.x), y_pred, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_exercise_5_prints_that_dropout_is_active_in_training_alone(run_to_the_end, capsys):
-    nb = run_to_the_end(MODELS['dropout'])
-    capsys.readouterr()
-    run_cell(nb, 'exercise-5', code_blocks('exercise-5')[1])
+def test_exercise_5_prints_that_dropout_is_active_in_training_alone(tiny, capsys):
+    add_dropout, compare = code_blocks('exercise-5')
+    run_cell(tiny, 'model', insert_below(tiny_model(), add_dropout, 'layer_fc1'))
+    run_cell(tiny, 'exercise-5', compare)
     found = re.fullmatch(r'training=True: (.*)\ntraining=False: 0\.0\n', capsys.readouterr().out)
     assert float(found[1]) > 0.001
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ('name', 'outputs', 'parameters'),
-    [
-        ('strides', {'conv1': (14, 14, 16), 'conv2': (7, 7, 36)}, 242_062),
-        ('3×3 filters, 32 and 72', {'conv1': (28, 28, 32), 'conv2': (14, 14, 72)}, 474_130),
-        ('one more convolution', {'conv2': (14, 14, 36), 'conv3': (14, 14, 64)}, 438_478),
-        ('only the first convolution', {'conv1': (28, 28, 16), 'fc1': (128,)}, 403_242),
-        ('no convolutions', {'fc1': (128,)}, 101_770),
-        ('8 and 16 filters, no fc1', {'conv1': (28, 28, 8), 'conv2': (14, 14, 16)}, 11_274),
-    ],
-)
-def test_exercises_6_to_9_have_other_layers(run_to_the_end, name, outputs, parameters):
-    nb = run_to_the_end(MEASURED[name])
-    for layer, shape in outputs.items():
-        assert nb.model.get_layer(f'layer_{layer}').output.shape[1:] == shape
-    assert nb.model.count_params() == parameters
-
-
-def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(full):
+def test_exercise_6_compares_networks_on_the_same_batches_with_the_same_seed(tiny):
     orders = []
-    for model in [CODE['model'], MODELS['strides']]:
+    for model in [tiny_model(), MODELS['strides']]:
         for source in ['keras.utils.set_random_seed(3)', model, CODE['compile']]:
-            run_cell(full, 'exercise-6', source)
-        full.optimize(1)
-        orders.append(list(islice(full.random_order(55_000), 128)))
+            run_cell(tiny, 'exercise-6', source)
+        orders.append(list(islice(tiny.random_order(55_000), 128)))
     assert orders[0] == orders[1]
-
-
-def test_exercise_8_has_one_more_layer_that_can_be_plotted(loaded):
-    nb = with_new_model(loaded, MODELS['one more convolution'])
-    nb.plot_conv_output('layer_conv3', nb.data.test.images[0])
-    nb.plot_conv_weights(nb.get_weights_variable('layer_conv3'), input_channel=35)
-    numbers = [len(plt.figure(number).axes) for number in plt.get_fignums()[-2:]]
-    assert numbers == [64 + 1, 64 + 1]
-    plt.close('all')
 
 
 def test_exercise_10_prints_the_biases_of_the_layers(full, capsys):
@@ -170,8 +136,8 @@ def test_images_are_shifted_at_random_in_training_alone(loaded):
     wrong = np.flatnonzero(nb.data.test.cls)[:9]
     captions = [f'True: {nb.data.test.cls[i]}\nPred: 0 ({y_pred[i, 0]:.0%})' for i in wrong]
     assert [ax.get_xlabel() for ax in plt.gcf().axes] == captions
-    for cell_id in ['output-image-code', 'output-conv1-code', 'output-conv1-code']:
-        run_cell(nb, cell_id)
+    for _ in range(2):
+        nb.plot_conv_output('layer_conv1', images[0])
     first, second = (plt.figure(number).axes[4].images[0] for number in plt.get_fignums()[-2:])
     assert np.array_equal(first.get_array(), second.get_array())
     plt.close('all')
@@ -189,57 +155,35 @@ def measured_accuracies(nb, capsys):
     return [float(line[:-1]) for line in lines if re.fullmatch(r'\d+\.\d%', line)]
 
 
-def build(nb, edits):
-    """Run the cells that make and compile the model, as they are in edits."""
-    for cell_id in ['model', 'compile']:
-        run_cell(nb, cell_id, edits.get(cell_id))
-
-
-FROM_LOGITS = 'keras.losses.CategoricalCrossentropy(from_logits=True)'
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    'edits',
-    [
-        {'model': MODELS['L2']},
-        {'model': MODELS['dropout']},
-        {'compile': replace_text(CODE['compile'], '1e-4', '1e-3')},
-        {'model': MODELS['shifted at random']},
-        {'model': f"{tiny_model()}\nmodel.get_layer('layer_fc1').trainable = False"},
-        {
-            'model': replace_text(tiny_model(), "activation='softmax', ", ''),
-            'compile': replace_text(CODE['compile'], "'categorical_crossentropy'", FROM_LOGITS),
-        },
-    ],
-    ids=['L2', 'dropout', 'learning rate', 'shifts', 'frozen', 'logits'],
-)
-def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(loaded, edits, capsys):
-    """Also if the model before has been trained, or measured, or is no longer there."""
-    nb = with_new_model(loaded)
-    for part in vars(nb.data).values():
-        part.images, part.labels = part.images[:500], part.labels[:500]
-    build(nb, edits)
-    nb.optimize(2)
-    accuracies = measured_accuracies(nb, capsys)
+def test_measuring_gives_for_each_seed_what_the_cells_give_after_it(tiny, capsys):
+    """Also if the model before has been trained or measured, or acts at random, or is frozen."""
+    model = insert_below(tiny_model(), random_shifts(), 'Reshape')
+    model = insert_below(model, 'layers.Dropout(0.5),', 'layer_fc1')
+    model += "\nmodel.get_layer('layer_fc2').trainable = False"
+    run_cell(tiny, 'model', model)
+    run_cell(tiny, 'compile', replace_text(CODE['compile'], '1e-4', '1e-3'))
+    tiny.optimize(2)
+    accuracies = measured_accuracies(tiny, capsys)
     assert len(set(accuracies)) > 1
-    assert measured_accuracies(nb, capsys) == pytest.approx(accuracies, abs=0.5)
-    weights, trainable = nb.model.get_weights(), len(nb.model.trainable_variables)
-    nb.keras.utils.set_random_seed(3)
-    build(nb, edits)
-    nb.optimize(3)
-    assert trainable == len(nb.model.trainable_variables)
-    for weight, expected in zip(weights, nb.model.get_weights(), strict=True):
+    assert measured_accuracies(tiny, capsys) == pytest.approx(accuracies, abs=0.5)
+    weights, trainable = tiny.model.get_weights(), len(tiny.model.trainable_variables)
+    tiny.keras.utils.set_random_seed(3)
+    run_cell(tiny, 'model', model)
+    run_cell(tiny, 'compile', replace_text(CODE['compile'], '1e-4', '1e-3'))
+    tiny.optimize(3)
+    assert trainable == len(tiny.model.trainable_variables)
+    for weight, expected in zip(weights, tiny.model.get_weights(), strict=True):
         assert np.allclose(weight, expected, atol=1e-6)
-    y_pred = nb.model(nb.data.validation.images, training=False)
-    correct = np.argmax(y_pred, axis=1) == nb.data.validation.cls[:500]
+    validation = tiny.data.validation
+    y_pred = tiny.model(validation.images, training=False)
+    correct = np.argmax(y_pred, axis=1) == validation.cls
     assert 100 * np.mean(correct) == pytest.approx(accuracies[-1], abs=0.5)
 
 
 def test_training_goes_on_to_the_iteration_that_is_wanted(tiny):
     tiny.optimize(3)
     run_cell(tiny, 'exercises', replace_text(code_blocks('exercises')[1], '10_000', '8'))
-    assert int(tiny.model.optimizer.iterations) == 8
+    assert iterations(tiny) == 8
 
 
 def test_images_and_labels_of_your_own_are_shuffled_together():
