@@ -293,8 +293,8 @@ def test_the_output_of_a_layer_is_drawn_for_the_first_test_image(
     run_cell(full, 'model', replace_text(CODE['model'], "'relu'", 'None'))
     weights = full.model.get_weights()
     full.model.set_weights([1.5 * array + 0.1 * (array.ndim == 1) for array in weights])
-    for other in ['output-conv1-code', 'output-edge-code', cell_id]:
-        run_cell(full, other)
+    for needed in ['weights-conv1-code', 'weights-change-code', 'output-conv1-code', cell_id]:
+        run_cell(full, needed)
     if at_the_start:
         full.model.set_weights(weights)
     output = full.data.test.images[:1]

@@ -112,8 +112,8 @@ def measure_few(nb):
 def measure_correlations(nb):
     """Yield how much the filters of a trained network are like those at the start."""
     for name, seed, _ in trained(nb, ['ours', 'learning rate 1e-3'], SEEDS, 10_000):
-        for layer in ['layer_conv1', 'layer_conv2']:
-            start, now = nb.weights_start[layer][0], nb.model.get_layer(layer).get_weights()[0]
+        for i, layer in [(0, 'layer_conv1'), (2, 'layer_conv2')]:
+            start, now = nb.weights_start[i], nb.model.get_weights()[i]
             yield name, seed, layer, f'{np.corrcoef(start.ravel(), now.ravel())[0, 1]:.4f}'
 
 
