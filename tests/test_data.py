@@ -186,7 +186,7 @@ def test_other_data_needs_its_sizes_and_nothing_else(
         warnings.simplefilter('error', RuntimeWarning)
         warnings.filterwarnings('error', module='nb$')
         nb = run_cells(edits=short_training() | edits)
-    assert len(pictures) == 14
+    assert len(pictures) == 15
     assert [*nb.accuracies.test] == [0, 1, 5, 10, 16]
     num_pixels = img_size * img_size * num_channels
     assert nb.data.validation.images.shape == (91, num_pixels)  # A twelfth of 1,100.

@@ -295,24 +295,26 @@ def test_the_output_of_a_layer_is_drawn_for_the_first_test_image(
     full.model.set_weights([1.5 * array + 0.1 * (array.ndim == 1) for array in weights])
     for needed in ['weights-conv1-code', 'weights-change-code', 'output-conv1-code', cell_id]:
         run_cell(full, needed)
-    if at_the_start:
-        full.model.set_weights(weights)
-    output = full.data.test.images[:1]
-    for layer in full.model.layers:
-        output = layer(output)
-        if output.shape[-1] == num_channels and 'conv' in layer.name:
-            break
-    channels = np.moveaxis(np.array(output)[0], -1, 0)
+    found = []
+    for arrays in [full.model.get_weights(), weights]:
+        full.model.set_weights(arrays)
+        output = full.data.test.images[:1]
+        for layer in full.model.layers:
+            output = layer(output)
+            if output.shape[-1] == num_channels and 'conv' in layer.name:
+                break
+        found.append(np.moveaxis(np.array(output)[0], -1, 0))
+    channels = found[at_the_start]
+    limits = pytest.approx((found[0].min(), found[0].max()), abs=1e-4)
     axes = pictures()[: len(channels)]
     assert len(plt.gcf().axes) == len(channels) + 1
     for ax, channel in zip(axes, channels, strict=True):
         assert np.allclose(shown(ax), channel, atol=1e-4)
-        limits = pytest.approx((channels.min(), channels.max()), abs=1e-4)
         assert ax.images[0].get_clim() == limits
     assert channels.min() < -0.1
     (bar,) = [ax for ax in plt.gcf().axes if ax.get_ylabel()]
     assert bar.get_ylabel() == 'output'
-    assert color_of(axes[0].images[0], channels.min()) == to_rgb('white')
+    assert color_of(axes[0].images[0], found[0].min()) == to_rgb('white')
 
 
 def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):

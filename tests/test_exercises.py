@@ -141,7 +141,7 @@ def test_images_are_shifted_at_random_in_training_alone(loaded):
     captions = [f'True: {nb.data.test.cls[i]}\nPred: 0 ({y_pred[i, 0]:.0%})' for i in wrong]
     assert [ax.get_xlabel() for ax in plt.gcf().axes] == captions
     for _ in range(2):
-        nb.plot_conv_output('layer_conv1', images[0])
+        nb.plot_conv_output(nb.model, 'layer_conv1', images[0])
     first, second = (plt.figure(number).axes[4].images[0] for number in plt.get_fignums()[-2:])
     assert np.array_equal(first.get_array(), second.get_array())
     plt.close('all')

@@ -205,7 +205,7 @@ MISTAKES = {
     'expected shape=(None, 784)': 'keras.Model(model.inputs, model.outputs)(x_image)',
     'Expected shape (None, 784)': 'model(x[0])',
     'total size of the tensor must be unchanged': 'model(x[:, :100])',
-    'index 10 is out of bounds for axis 0': 'subset(images_train[:1], [10])',
+    'is out of bounds for axis 0': 'subset(images_train[:1], [10])',
     'No such layer': "model.get_layer('layer_conv3')",
     'cannot reshape array of size 0': 'subset(images_train[:0], cls_train[:0])',
 }
