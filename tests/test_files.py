@@ -36,7 +36,7 @@ SECTIONS = (
     'Save and go on | Conclusion | Exercises | Two more exercises | Since 2016 | License'
 )
 # These are written in italics somewhere.
-NAMED = 'Imports | Inputs | Performance before any optimization | When you change things'
+NAMED = 'Imports | Inputs | Performance before any optimization'
 
 
 @pytest.mark.parametrize('command', ['check', 'format --check'])

@@ -216,7 +216,7 @@ def figures():
         ],
         'place-seen': [certainties[3]],
         'conclusion': [f'{right(10_000) / 10_000:.1%}'],
-        'exercises': ours,
+        'exercises': [*ours, f'{2**32 - 1}'],
         'exercise-1': [
             *network('sigmoid', 100),
             *network('sigmoid'),
