@@ -327,8 +327,9 @@ def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):
     moved = [image, right, up, 1 - image]
     for ax, expected in zip(pictures(), moved, strict=True):
         assert np.array_equal(shown(ax), expected)
-        predicted = tiny.predict_cls(expected.reshape(1, -1).astype(np.float32))[0]
-        assert ax.get_xlabel() == f'True: {tiny.data.test.cls[3]}\nPred: {predicted}'
+        y_pred = tiny.model(expected.reshape(1, 784)).numpy()[0]
+        answer = f'{y_pred.argmax()} ({y_pred.max():.0%})'
+        assert ax.get_xlabel() == f'True: {tiny.data.test.cls[3]}\nPred: {answer}'
     run_cell(tiny, 'place-all-code')
     lines = []
     for name, expected in zip(['as they are', 'right', 'up', 'swapped'], moved, strict=True):
