@@ -190,11 +190,15 @@ def test_training_goes_on_to_the_iteration_that_is_wanted(tiny):
     assert iterations(tiny) == 8
 
 
-def test_images_and_labels_of_your_own_are_shuffled_together():
+def test_images_and_labels_of_your_own_are_shuffled_together_and_again_in_the_same_order():
+    """Otherwise test images would get among those that the network has trained on."""
     nb = SimpleNamespace(np=np, my_images=np.arange(99), my_cls=np.arange(99))
-    run_cell(nb, 'exercises', code_blocks('exercises')[2])
-    assert np.array_equal(nb.my_images, nb.my_cls)
-    assert sorted(nb.my_cls) == list(range(99)) != list(nb.my_cls)
+    orders = []
+    for _ in range(2):
+        run_cell(nb, 'exercises', code_blocks('exercises')[2])
+        assert np.array_equal(nb.shuffled_images, nb.shuffled_cls)
+        orders.append(list(nb.shuffled_cls))
+    assert orders[0] == orders[1] != sorted(orders[0]) == list(range(99))
 
 
 def test_every_block_of_code_in_the_texts_belongs_to_a_test():
