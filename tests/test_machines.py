@@ -63,7 +63,6 @@ def test_several_gpus_give_the_same_weights_as_one():
 
 
 def test_the_configuration_in_the_text_is_that_of_the_first_of_two_workers():
-    (config,) = re.findall("TF_CONFIG='(.+)'", TEXT['exercise-14'])
-    config = json.loads(config)
+    config = json.loads(re.search("TF_CONFIG='(.+)'", TEXT['exercise-14'])[1])
     assert len(config['cluster']['worker']) == 2
     assert config['task'] == {'type': 'worker', 'index': 0}

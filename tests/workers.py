@@ -19,10 +19,9 @@ def script(until=None, edits=None):
 
     edits has sources by the cells' ids, which are there in place of the notebook's.
     """
-    ids = list(CODE)
     sources = CODE | (edits or {})
-    code = '\n\n'.join(sources[cell_id] for cell_id in ids[: ids.index(until) if until else None])
-    return re.sub('^%.*', '', code, flags=re.MULTILINE)
+    end = list(CODE).index(until) if until else None
+    return re.sub('^%.*', '', '\n\n'.join(list(sources.values())[:end]), flags=re.MULTILINE)
 
 
 def reserve_port():

@@ -19,10 +19,6 @@ from tests.workers import script, start
 
 ROUNDS = 5
 BATCHES = [64, 512]  # images
-PIN = """import os
-
-os.sched_setaffinity(0, [{core}])
-"""
 # The loop of `optimize`, with a step that is recorded before the clock starts.
 TIMED = """
 {step}
@@ -45,7 +41,8 @@ def scripts(num_workers):
         edits, step = cells_for_workers(), dedent(code_blocks('exercise-14')[2])
     code = script('optimize-code', edits) + TIMED.format(step=step, batches=BATCHES)
     cores = sorted(os.sched_getaffinity(0))
-    return [PIN.format(core=cores[worker]) + code for worker in range(num_workers)]
+    pin = 'import os\nos.sched_setaffinity(0, [{}])\n'
+    return [pin.format(cores[worker]) + code for worker in range(num_workers)]
 
 
 def measure():
