@@ -48,18 +48,20 @@ def size_in_inches(ax):
 
 def check_digits(images, captions):
     """Check that the current figure shows images [n, img_size_flat], with captions below."""
-    assert np.array_equal([shown(ax).ravel() for ax in pictures()], images)
-    assert [ax.get_xlabel() for ax in pictures()] == captions
+    axes = pictures()
+    assert np.array_equal([shown(ax).ravel() for ax in axes], images)
+    assert [ax.get_xlabel() for ax in axes] == captions
 
 
 def check_channels(images, low, high, label):
     """Check that the current figure shows images on one scale, a color bar and no empty boxes."""
-    for ax, expected in zip(pictures(), images, strict=True):
+    axes = pictures()
+    for ax, expected in zip(axes, images, strict=True):
         assert np.allclose(shown(ax), expected, atol=1e-4)
         assert ax.images[0].get_clim() == pytest.approx((low, high), abs=1e-4)
         assert not ax.get_xticks().size and not ax.get_yticks().size
         assert min(size_in_inches(ax)) > 0.6
-    (bar,) = [ax for ax in plt.gcf().axes if ax not in pictures()]
+    (bar,) = {*plt.gcf().axes} - {*axes}
     assert bar.get_ylabel() == label
     assert bar.get_ylim() == pytest.approx((low, high), abs=1e-4)
 
