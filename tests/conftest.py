@@ -9,7 +9,9 @@ from tests.lesson import run_cells, short_training, tiny_model, with_new_model
 @pytest.fixture(scope='session')
 def loaded():
     """Return the names of all cells above the model's, with 999 test images; do not change it."""
-    return run_cells(until='model', edits=short_training())
+    nb = run_cells(until='model', edits=short_training())
+    plt.close('all')
+    return nb
 
 
 @pytest.fixture
