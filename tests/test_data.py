@@ -120,13 +120,14 @@ def write_random_data(folder, img_shape, num_classes):
             (folder / f'{name}-{kind}-ubyte.gz').write_bytes(content)
 
 
-def test_other_data_needs_its_sizes_and_nothing_else(monkeypatch, tmp_path):
+@pytest.mark.parametrize('num_classes', [3, 26])
+def test_other_data_needs_its_sizes_and_nothing_else(monkeypatch, tmp_path, num_classes):
     """All pictures are drawn, a warning is an error, and the cell of the flowchart is skipped."""
-    write_random_data(tmp_path, (32, 32, 3), num_classes=26)
+    write_random_data(tmp_path, (32, 32, 3), num_classes)
     edits = {'flowchart-code': ''}
     for cell_id, name, value in [
         ('load-read-code', 'data_dir', f'Path({str(tmp_path)!r})'),
-        ('load-subset-code', 'num_classes', 26),
+        ('load-subset-code', 'num_classes', num_classes),
         ('dimensions-code', 'img_size', 32),
         ('dimensions-code', 'num_channels', 3),
     ]:

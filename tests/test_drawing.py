@@ -143,11 +143,13 @@ def contrast(*colors):
     [
         np.diag([100] * 10),
         np.diag([100] * 10) + np.eye(10, k=9, dtype=int),
+        np.diag([60] * 10) + 4,
+        np.array([[980, 15, 5], [10, 280, 10], [4, 8, 108]]),
         np.diag(range(0, 104, 4)) + 50 * np.eye(26, k=1, dtype=int),
         np.array([[2425, 75], [75, 2425]]),
         np.array([[900, 100, 0], [0, 0, 0], [0, 0, 0]]),
     ],
-    ids=['no errors', 'one error', 'all shades', 'large numbers', 'classes that do not occur'],
+    ids=['none', 'one', 'weak', 'unequal classes', 'all shades', 'two classes', 'missing classes'],
 )
 def test_the_confusion_matrix_has_true_classes_in_rows_and_all_its_numbers_can_be_read(
     tiny, capsys, matrix
