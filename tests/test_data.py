@@ -120,6 +120,7 @@ def write_random_data(folder, img_shape, num_classes):
             (folder / f'{name}-{kind}-ubyte.gz').write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_classes', [3, 26])
 def test_other_data_needs_its_sizes_and_nothing_else(monkeypatch, tmp_path, num_classes):
     """All pictures are drawn, a warning is an error, and the cell of the flowchart is skipped."""

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 
 import numpy as np
+import pytest
 from packaging.version import Version
 from scipy import stats
 
@@ -272,6 +273,7 @@ def test_words_about_the_measured_networks_are_true():
     assert sorted(better) == [False, True, True], 'better with two of the three seeds'
 
 
+@pytest.mark.slow
 def test_tables_of_the_measurements_are_those_of_their_files():
     printed = []
     for script in ['speed', 'exercises', 'machines', 'versions']:
