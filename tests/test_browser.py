@@ -117,16 +117,6 @@ def test_all_cells_run_without_errors_and_pictures_can_be_seen(page):
         expect(find(page, cell_id, 'img')).to_be_visible()
 
 
-def test_the_cells_below_an_edited_model_are_run_with_the_edited_one(page):
-    expect(find(page, 'keras-summary-code', '.jp-OutputArea').first).to_contain_text('242,062')
-    edit(page, 'model', '128', '64')
-    start(page, 'model', 'Run Selected Cell and All Below')
-    wait_for_end(page)
-    assert page.locator(RED).all_text_contents() == []
-    assert 'Total params: 128,462' in output(page, 'keras-summary-code')
-    assert 'Optimization Iteration:      1,' in output(page, 'performance-1-optimize')
-
-
 def test_the_stop_button_interrupts_the_training_and_it_can_go_on(page):
     edit(page, LONGEST, '6', '90000')
     start(page, LONGEST, 'Run Selected Cell')

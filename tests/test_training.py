@@ -20,12 +20,6 @@ from tests.lesson import (
 )
 
 
-def share_right(nb, images, labels):
-    """Return the share of images that the model classifies as their labels say."""
-    predicted = np.argmax(nb.model(images, training=False), axis=1)
-    return np.mean(predicted == np.argmax(labels, axis=1))
-
-
 @pytest.fixture
 def batches(tiny):
     """Return a list that gets each batch that is trained on, as images and labels."""
@@ -81,7 +75,7 @@ def test_the_loop_of_keras_does_what_the_text_shows(tiny):
     run_cell(tiny, 'optimize', fit.replace('model.evaluate', 'loss, acc = model.evaluate'))
     assert iterations(tiny) == 2 * 4  # 200 images are four batches of 64, the last one smaller.
     assert np.any(all_weights(tiny) != before)
-    expected = share_right(tiny, tiny.data.test.images, tiny.data.test.labels)
+    expected = tiny.accuracy(tiny.data.test.images, tiny.data.test.labels)
     assert tiny.acc == pytest.approx(expected, abs=1e-4)
 
 
@@ -116,8 +110,7 @@ def test_every_hundredth_accuracy_is_that_on_its_batch_after_the_update(tiny, ba
         tiny.optimize(number)
         assert [*tiny.accuracies.train] == [1, 101, 201, 301, 401][:reports]
         if iterations(tiny) % 100 == 1:
-            expected = share_right(tiny, *batches[-1])
-            assert tiny.accuracies.train[iterations(tiny)] == pytest.approx(expected)
+            assert tiny.accuracies.train[iterations(tiny)] == tiny.accuracy(*batches[-1])
     assert len(batches) == iterations(tiny) == 401
     reports = re.findall(r': +(\d+), Training Accuracy: +(.*)\n', capsys.readouterr().out)
     assert reports == [(str(i), f'{share:.1%}') for i, share in tiny.accuracies.train.items()]

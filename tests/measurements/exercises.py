@@ -1,4 +1,4 @@
-"""Measures the figures in the exercises' solutions, and prints them as Markdown tables.
+"""Measures the figures in the exercises' solutions, and prints all tables.
 
 Usage: python -m tests.measurements.exercises [part ...], by default all of PARTS
 """
@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from contextlib import redirect_stdout
-from functools import partial
 from itertools import islice
 
 import matplotlib
@@ -145,11 +144,10 @@ def measure_strides(nb):
 
 
 def measure_curve(nb):
-    """Yield our network's accuracy and mean cross-entropy on the test set."""
+    """Yield our network's accuracy on the test set."""
     test = nb.data.test
     for _, seed, iteration in trained(nb, ['ours'], range(1, 9), 0, 1, 100, 1000, 10_000):
-        loss = nb.model.evaluate(test.images, test.labels, batch_size=256, verbose=0)
-        yield seed, iteration, percent(nb.accuracy(test.images, test.labels)), f'{loss:.4f}'
+        yield seed, iteration, percent(nb.accuracy(test.images, test.labels))
 
 
 def measure_hardest(nb):
@@ -196,9 +194,6 @@ def measure_digits(nb):
         yield name, seed, 'as they are', percent(nb.accuracy(images, labels))
         found = np.mean([100 * nb.accuracy(moved_images, labels) for moved_images in moved])
         yield name, seed, 'moved by four pixels', f'{found:.2f}'
-        yield name, seed, 'inverted', percent(nb.accuracy(1 - images, labels))
-        y_pred = nb.model.predict(1 - images, batch_size=256, verbose=0)
-        yield name, seed, 'certainty when inverted', percent(y_pred.max(axis=1).mean())
         if name == 'ours':
             for what, right in measure_printed(nb):
                 yield name, seed, what, right
@@ -214,7 +209,7 @@ def print_groups(part, value, row, column, columns=None, form=None):
 
 
 def print_networks():
-    """Print parameters, times and accuracies of the networks."""
+    """Print parameters, accuracies and the medians of the times."""
     ratios = time_ratios()
     accuracies = grouped('networks', 'accuracy', 'network', 'iterations')
     table = []
@@ -226,72 +221,51 @@ def print_networks():
     print_table(columns, table)
 
 
-def print_times():
-    """Print the medians of the times, and the lowest and highest."""
-    table = []
-    for name, ratios in sorted(time_ratios().items(), key=lambda item: NETWORKS.index(item[0])):
-        median_and_range = np.quantile(ratios, [0.5, 0, 1])
-        table.append([name, *(f'{ratio:.2f}' for ratio in median_and_range)])
-    print_table(['network', 'time to ours', 'lowest', 'highest'], table)
-
-
 def print_strides():
-    """Print the accuracies of each seed, and the mean difference with its interval."""
-    columns = ['seed', 'pooling', 'strides']
-    seeds, pooling, strides = (grouped('strides', column)[()] for column in columns)
-    differences = np.subtract(strides, pooling)
-    rows = zip(seeds, pooling, strides, differences, strict=True)
-    table = [[f'{seed:.0f}', *(f'{value:.2f}' for value in values)] for seed, *values in rows]
-    print_table([*columns, 'difference'], table)
-    low, high = stats.ttest_rel(strides, pooling).confidence_interval()
-    print(f'\nMean {differences.mean():.2f}, 95% confidence interval {low:.2f} to {high:.2f}.')
+    """Print the mean accuracies, and their difference with its interval."""
+    pooling, strides = (grouped('strides', column)[()] for column in ['pooling', 'strides'])
+    low, high = stats.ttest_rel(pooling, strides).confidence_interval()
+    means = [np.mean(pooling), np.mean(strides), np.mean(np.subtract(pooling, strides))]
+    cells = [*(f'{mean:.2f}' for mean in means), f'{low:.2f} to {high:.2f}']
+    print_table(['pooling', 'strides', 'difference', '95% confidence interval'], [cells])
 
 
-def print_curve():
-    """Print the means over the seeds."""
-    losses = grouped('curve', 'loss', 'iterations')
-    table = []
-    for (n,), found in grouped('curve', 'accuracy', 'iterations').items():
-        row = [f'{int(n):,}', mean_and_deviation(found), f'{min(found):.1f}–{max(found):.1f}']
-        table.append([*row, f'{np.mean(losses[(n,)]):.3f}'])
-    print_table(['iterations', 'accuracy', 'lowest–highest', 'cross-entropy'], table)
+def print_results():
+    """Print the tables of all parts."""
+    print_networks()
+    columns = ['network', 'on the 1,000 images', 'on the validation set']
+    print_groups('few', 'accuracy', 'network', 'images', columns)
+    print_groups('correlations', 'correlation', 'network', 'layer', form='.2f')
+    print_strides()
+    curve = grouped('curve', 'accuracy', 'iterations').items()
+    print_table(['iterations', 'accuracy'], [[n, mean_and_deviation(a)] for (n,), a in curve])
+    print_groups('hardest', 'errors', 'seed', 'digit', form='.0f')
+    print_groups('digits', 'value', 'what', 'network', ['images', 'ours', 'RandomTranslation'])
 
 
-FEW_COLUMNS = ['network', 'on the 1,000 images', 'on the validation set']
-DIGITS_COLUMNS = ['images', 'ours', 'RandomTranslation']
-print_few = partial(print_groups, 'few', 'accuracy', 'network', 'images', FEW_COLUMNS)
-print_correlations = partial(
-    print_groups, 'correlations', 'correlation', 'network', 'layer', form='.2f'
-)
-print_hardest = partial(print_groups, 'hardest', 'errors', 'seed', 'digit', form='.0f')
-print_digits = partial(print_groups, 'digits', 'value', 'what', 'network', DIGITS_COLUMNS)
-
-# For each part: the columns of its file, what measures, and what prints.
+# For each part: the columns of its file, and what measures.
 PARTS = {
-    'times': ('network round seconds', measure_times, print_times),
-    'networks': ('network parameters seed iterations accuracy', measure_networks, print_networks),
-    'few': ('network seed images accuracy', measure_few, print_few),
-    'correlations': ('network seed layer correlation', measure_correlations, print_correlations),
-    'strides': ('seed pooling strides', measure_strides, print_strides),
-    'curve': ('seed iterations accuracy loss', measure_curve, print_curve),
-    'hardest': ('seed digit errors', measure_hardest, print_hardest),
-    'digits': ('network seed what value', measure_digits, print_digits),
+    'times': ('network round seconds', measure_times),
+    'networks': ('network parameters seed iterations accuracy', measure_networks),
+    'few': ('network seed images accuracy', measure_few),
+    'correlations': ('network seed layer correlation', measure_correlations),
+    'strides': ('seed pooling strides', measure_strides),
+    'curve': ('seed iterations accuracy', measure_curve),
+    'hardest': ('seed digit errors', measure_hardest),
+    'digits': ('network seed what value', measure_digits),
 }
 
 
-def main(*parts):
-    """Measure some parts, or print the tables of all with --tables."""
-    only_tables = parts == ('--tables',)
-    parts = {part: PARTS[part] for part in (PARTS if only_tables else parts or PARTS)}
-    if not only_tables:
-        with redirect_stdout(io.StringIO()):
-            nb = run_cells('performance-0-test')
-    for part, (columns, measure, print_part) in parts.items():
-        if not only_tables:
-            write(part, columns, measure(nb))
-        print(f'\n### {part.capitalize()}\n')
-        print_part()
+def measure(parts):
+    """Write the files of some parts."""
+    with redirect_stdout(io.StringIO()):
+        nb = run_cells('performance-0-test')
+    for part in parts:
+        columns, measure_part = PARTS[part]
+        write(part, columns, measure_part(nb))
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    if sys.argv[1:] != ['--tables']:
+        measure(sys.argv[1:] or PARTS)
+    print_results()

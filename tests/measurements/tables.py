@@ -50,8 +50,9 @@ def time_ratios():
 
 
 def print_table(columns, rows):
-    """Print a Markdown table."""
+    """Print a Markdown table, and an empty line below it."""
     print('|', ' | '.join(columns), '|')
     print('| --- ' * len(columns) + '|')
     for row in rows:
         print('|', ' | '.join(map(str, row)), '|')
+    print()
