@@ -277,6 +277,8 @@ def test_the_outputs_of_layers_are_drawn_for_the_first_test_image(full):
 
 def test_images_are_moved_and_swapped_and_all_are_classified(tiny, capsys):
     tiny.optimize(30)
+    # Half of the images are blank, so an average over a few of them is another one.
+    tiny.data.test.images = tiny.data.test.images * (np.arange(999) < 500)[:, np.newaxis]
     capsys.readouterr()
     run_cell(tiny, 'place-code')
     image = tiny.data.test.images[3].reshape(28, 28)

@@ -50,8 +50,8 @@ def training_errors():
     """Return the numbers of errors in the stored batches of 64 images."""
     cells = [f'performance-{iterations}-optimize' for iterations in (1, 1000, 10_000)]
     lines = ''.join(PRINTED[cell_id] for cell_id in cells)
-    percentages = re.findall(r'Training Accuracy: *([\d.]+)%', lines)
-    return [round(64 * (1 - float(percentage) / 100)) for percentage in percentages]
+    errors = {f'{1 - number / 64:.1%}': number for number in range(65)}
+    return [errors[accuracy] for accuracy in re.findall('Training Accuracy: *(.+)', lines)]
 
 
 def rows(cell_id):

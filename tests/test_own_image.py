@@ -63,13 +63,6 @@ def photo(image):
     return picture
 
 
-def transparent(mask):
-    """Return a black digit on nothing."""
-    drawing = Image.new('RGBA', mask.size, (0, 0, 0, 0))
-    drawing.putalpha(mask)
-    return drawing
-
-
 def with_a_speck(picture):
     """Return a picture with a black speck in the corner."""
     ImageDraw.Draw(picture).ellipse((380, 15, 386, 21), 0)
@@ -81,13 +74,14 @@ def with_16_bits(picture):
     return Image.fromarray(np.array(picture).astype(np.uint16) * 256)
 
 
+BLACK = Image.new('L', (400, 400))
 # What makes a picture of a test image, by the names of the kinds.
 KINDS = {
     'dark gray paper': lambda image: page(stencil(image), ink=20, paper=100),
     'light pencil in a shadow': lambda image: shaded(page(stencil(image, thinner=7), 150, 225)),
     'chalk in a shadow': lambda image: shaded(page(stencil(image, thinner=7), 230, 40)),
     'photo': photo,
-    'transparent': lambda image: transparent(stencil(image)),
+    'transparent': lambda image: Image.merge('RGBA', [*3 * [BLACK], stencil(image)]),
     'with a speck': lambda image: with_a_speck(page(stencil(image))),
     '16 bits': lambda image: with_16_bits(page(stencil(image), ink=20, paper=200)),
     "MNIST's own": lambda image: Image.fromarray(np.uint8(255 * image.reshape(28, 28))),
