@@ -108,7 +108,7 @@ def test_errors_and_matrix_are_drawn_if_wanted_for_the_models_own_predictions(ti
     predicted = np.argmax(y_pred, axis=1)
     tiny.print_test_accuracy()
     assert not plt.get_fignums()
-    tiny.print_test_accuracy(show_example_errors=True)
+    tiny.print_test_accuracy(True)
     assert len(plt.get_fignums()) == 1 and capsys.readouterr().out.endswith('\nExample errors:\n')
     errors = np.flatnonzero(predicted != cls)[:9]
     captions = [f'True: {cls[i]}\nPred: {predicted[i]} ({y_pred[i].max():.0%})' for i in errors]

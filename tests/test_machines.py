@@ -63,6 +63,6 @@ def test_several_gpus_give_the_same_weights_as_one():
 
 
 def test_the_configuration_in_the_text_is_that_of_the_first_of_two_workers():
-    config = json.loads(re.search("TF_CONFIG='(.+)'", TEXT['exercise-14'])[1])
+    config = json.loads(re.search("export TF_CONFIG='(.+)'", TEXT['exercise-14'])[1])
     assert len(config['cluster']['worker']) == 2
     assert config['task'] == {'type': 'worker', 'index': 0}

@@ -188,6 +188,12 @@ def test_figures_in_the_texts_are_the_stored_and_the_measured_ones():
         assert Counter(named) <= Counter(found), cell_id
 
 
+def test_stored_accuracies_belong_to_their_counts():
+    found = re.findall(r'Test-Set: (\S+) \((\d+) / 10000\)', ''.join(PRINTED.values()))
+    assert len(found) == 5
+    assert [share for share, _ in found] == [f'{int(count) / 10_000:.1%}' for _, count in found]
+
+
 def test_words_about_the_stored_run_are_true():
     gradient, predicted, actual = re.findall(r': +(\d\.\d+)', PRINTED['gradient-code'])
     assert 0.003 < abs(float(actual) / float(predicted) - 1) < 0.005, 'within half a percent'
