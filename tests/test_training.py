@@ -124,7 +124,7 @@ def test_optimize_prints_the_lines_of_the_original(tiny, capsys):
     tiny.data.train.labels = np.eye(10, dtype=np.float32)[predicted]
 
     def clock():
-        return iterations(tiny) * 3723 / 101
+        return iterations(tiny) * 3723.4 / 101
 
     tiny.time = SimpleNamespace(time=clock, monotonic=clock, perf_counter=clock)
     tiny.optimize(101)
