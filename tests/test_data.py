@@ -127,7 +127,7 @@ def test_other_data_needs_its_sizes_and_nothing_else(monkeypatch, tmp_path, num_
     write_random_data(tmp_path, (32, 32, 3), num_classes)
     edits = {'flowchart-code': ''}
     for cell_id, name, value in [
-        ('load-read-code', 'data_dir', f'Path({str(tmp_path)!r})'),
+        ('load-read-code', 'folder', repr(str(tmp_path))),
         ('load-subset-code', 'num_classes', num_classes),
         ('dimensions-code', 'img_size', 32),
         ('dimensions-code', 'num_channels', 3),
