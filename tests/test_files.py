@@ -35,8 +35,6 @@ SECTIONS = (
     'Performance after 10,000 optimization iterations | Visualization of Weights and Layers | '
     'Save and go on | Conclusion | Exercises | Two more exercises | Since 2016 | License'
 )
-# These are written in italics somewhere.
-NAMED = 'Imports | Inputs | Performance before any optimization'
 
 
 @pytest.mark.parametrize('command', ['check', 'format --check'])
@@ -77,7 +75,7 @@ def test_sections_and_exercises_are_there_in_their_order():
 
 def test_headings_that_other_texts_name_are_there():
     text = ' '.join(BOOK_TEXT.split())
-    for heading in NAMED.split(' | '):
+    for heading in ['Imports', 'Inputs', 'Performance before any optimization']:
         assert f'*{heading}*' in text
         assert len(re.findall(f'^#+ {heading}$', BOOK_TEXT, re.MULTILINE)) == 1
 
@@ -94,6 +92,11 @@ def test_links_and_pictures_lead_to_files_and_headings():
             elif not re.match('https?://', link):
                 file = (ROOT / name).parent / link.partition('#')[0]
                 assert file.exists(), f'{link} in {name}'
+
+
+def test_readme_calls_the_python_of_its_environment():
+    pythons = re.findall(r'^ +(\.venv\S+)', TEXTS['README.md'], re.MULTILINE)
+    assert {*pythons} == {'.venv/bin/python', r'.venv\Scripts\python'}
 
 
 def test_what_can_be_unfolded_is_well_formed():

@@ -3,12 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import ExifTags, Image, ImageDraw, ImageFilter
 
 from tests.lesson import run_cell, with_new_model
 from tests.solutions import reading
-
-ORIENTATION = 0x112  # The number of the EXIF tag.
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def photo(image):
     """Return a photo that lies on its side, and has a tag that says so."""
     picture = page(stencil(image, (1200, 1600), 30), ink=60, paper=215).convert('RGB')
     picture = picture.transpose(Image.Transpose.ROTATE_90)
-    picture.getexif()[ORIENTATION] = 6
+    picture.getexif()[ExifTags.Base.Orientation] = 6
     return picture
 
 
