@@ -119,6 +119,8 @@ def test_performance_measures_are_those_of_the_nine_images(full, capsys):
     right = full.y_pred_cls.numpy() == full.data.test.cls[:9]
     assert np.array_equal(full.correct_prediction, right)
     assert capsys.readouterr().out.endswith(f'\n{right.mean():.1%}\n')
+    with pytest.raises(np.exceptions.AxisError):  # Labels have to be one-hot.
+        full.accuracy(full.x, full.data.test.cls[:9])
 
 
 def test_the_present_network_predicts_the_classes_of_all_images_in_batches(tiny):
